@@ -1,0 +1,608 @@
+"""The pure twin: the HTML standard's "Server-sent events", written to be read.
+
+This file is the reference, the fallback where the compiled twin cannot be had, and what type checkers see.
+`_codec_c.pyx` has the same names in the same order; the two change in one commit. It knows bytes and text;
+it must not know sockets, loops, frameworks or topics.
+
+    feed -> _Lines.split -> Decoder._interpret -> Event         section 9.2.6, coming in
+    encode -> _lines, _field -> bytes                           section 9.2.5, going out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, final
+
+from fastsse import _json
+from fastsse.errors import EventTooLarge, InvalidField, LineTooLong
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+__all__ = [
+    "DEFAULT_MAX_EVENT_SIZE",
+    "DEFAULT_MAX_LINE_SIZE",
+    "MAX_RETRY",
+    "Decoder",
+    "Event",
+    "LineSplitter",
+    "decode",
+    "encode",
+    "encode_comment",
+    "encode_json",
+    "encode_many",
+]
+
+DEFAULT_MAX_EVENT_SIZE = 16 * 2**20  # bytes
+DEFAULT_MAX_LINE_SIZE = 16 * 2**20  # bytes
+MAX_RETRY = 2**63 - 1  # milliseconds; a longer reconnection time is read as this one
+
+_BOM = b"\xef\xbb\xbf"
+_COLON = 0x3A
+_LF = 0x0A
+_CR = 0x0D
+
+_ONE_LINE = "must not contain CR or LF: it would end the line and begin another field"
+_UNICODE = "must not contain lone surrogates: they have no UTF-8"
+_UTF8 = "must be valid UTF-8"
+_NUL = "must not contain NUL: receivers ignore such an id"
+_UNNAMED = "must not be empty: receivers read that as 'message'; leave it out"
+_UNDISPATCHED = "goes with data: a block without data is never dispatched"
+_NOTHING = "with no other field leaves nothing to write"
+_RETRY = f"must be a whole number of milliseconds, 0 to {MAX_RETRY}"
+
+
+class _Draft:
+    """An Event while it is being made: the same slots, still writable."""
+
+    __slots__ = ("data", "event", "id", "retry")
+
+    data: str
+    event: str
+    id: str
+    retry: int | None
+
+
+@final
+class Event(_Draft):
+    """What a decoder dispatches (section 9.2.6). Immutable, hashable, equal to its other twin.
+
+    Attributes:
+        data: the data buffer, lines joined by LF.
+        event: the event type; ``"message"`` when the stream names none.
+        id: the last event ID string at dispatch; ``""`` when there is none.
+        retry: the reconnection time in milliseconds that this block set, or None.
+
+    Raises:
+        TypeError: a field is of another type. Values are checked where they are written, by the encoder.
+    """
+
+    __slots__ = ()
+    __match_args__ = ("data", "event", "id", "retry")
+
+    def __init__(
+        self, data: str, event: str = "message", id: str = "", retry: int | None = None
+    ) -> None:
+        for name, value in (("data", data), ("event", event), ("id", id)):
+            if not isinstance(value, str):
+                raise TypeError(f"{name} must be str, not {type(value).__name__}")
+        if retry is not None and (not isinstance(retry, int) or isinstance(retry, bool)):
+            raise TypeError(f"retry must be int or None, not {type(retry).__name__}")
+
+    def __new__(
+        cls, data: str, event: str = "message", id: str = "", retry: int | None = None
+    ) -> Event:
+        return _event(data, event, id, retry)
+
+    def json(self) -> Any:
+        """The data parsed as JSON, by the library that `encode_json` writes with.
+
+        Raises:
+            ValueError: the data is not JSON.
+        """
+        return _json.loads(self.data)
+
+    def encode(self) -> bytes:
+        """This event as one block. An empty id and the type ``"message"`` are left out.
+
+        Raises:
+            InvalidField: a field cannot be written; see `encode`.
+        """
+        return _encode_event(self, self.id or None)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"Event is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"Event is immutable: cannot delete {name!r}")
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("type 'fastsse.Event' is not an acceptable base type")
+
+    def __repr__(self) -> str:
+        return f"Event(data={self.data!r}, event={self.event!r}, id={self.id!r}, retry={self.retry!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not getattr(type(other), "_is_fastsse_event", False):
+            return NotImplemented
+        return _fields(self) == _fields(other)
+
+    def __hash__(self) -> int:
+        return hash(_fields(self))
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
+        from fastsse.event import Event as Chosen
+
+        return Chosen, _fields(self)
+
+    _is_fastsse_event = True  # how the twins know each other without an import
+
+
+def _fields(event: Any) -> tuple[str, str, str, int | None]:
+    return event.data, event.event, event.id, event.retry
+
+
+def _event(data: str, event: str, id: str, retry: int | None) -> Event:
+    """Make an Event without its checks: fill the writable slots, then close them."""
+    draft = _new(_Draft)
+    draft.data = data
+    draft.event = event
+    draft.id = id
+    draft.retry = retry
+    draft.__class__ = Event
+    return draft  # type: ignore[return-value]
+
+
+_new = object.__new__
+
+
+# Going out: section 9.2.5, "Parsing an event stream", read as a grammar to write.
+
+
+def encode(
+    data: str | Buffer | None,
+    *,
+    event: str | None = None,
+    id: str | None = None,
+    retry: int | None = None,
+    comment: str | None = None,
+) -> bytes:
+    """Write one block: the bytes of one event up to and including its blank line.
+
+    Args:
+        data: text, or bytes-like UTF-8; split at CR, LF and CRLF and at nothing else. None writes no data
+            line: such a block carries a comment, an id or a reconnection time, and is never dispatched.
+        event: the event type. One line, not empty, only with data.
+        id: the last event ID; ``""`` resets it. One line without NUL.
+        retry: the reconnection time, integer milliseconds, 0 to `MAX_RETRY`.
+        comment: text that receivers ignore; split like data.
+
+    Returns:
+        The block, LF line ends, in the order comment, id, event, retry, data. Linear in its size.
+
+    Raises:
+        InvalidField: a value cannot be written without changing its meaning. Nothing is repaired.
+        TypeError: a value is of another type.
+    """
+    if event is None and id is None and retry is None and comment is None:
+        if data is None:
+            raise InvalidField("data", None, _NOTHING)
+        return _data(data) + b"\n"
+    if event is not None and data is None:
+        raise InvalidField("event", event, _UNDISPATCHED)
+    parts = []
+    if comment is not None:
+        parts.append(_comment(comment))
+    if id is not None:
+        parts.append(_field("id", id))
+    if event is not None:
+        parts.append(_field("event", event))
+    if retry is not None:
+        parts.append(_retry(retry))
+    if data is not None:
+        parts.append(_data(data))
+    parts.append(b"\n")
+    return b"".join(parts)
+
+
+def encode_json(
+    obj: Any, *, event: str | None = None, id: str | None = None, retry: int | None = None
+) -> bytes:
+    """Write one block whose data is `obj` as JSON on one line; None is ``null``.
+
+    By orjson when it is importable, else msgspec, else the standard library.
+
+    Raises:
+        InvalidField: as `encode`.
+        TypeError: the JSON library cannot write `obj` (msgspec and orjson raise subclasses of it).
+    """
+    return encode(_json.dumps(obj), event=event, id=id, retry=retry)
+
+
+def encode_comment(text: str = "") -> bytes:
+    """Write a comment and a blank line: a heartbeat, which keeps proxies from closing the stream.
+
+    Raises:
+        InvalidField: `text` has lone surrogates.
+        TypeError: `text` is not str.
+    """
+    return _comment(text) + b"\n"
+
+
+def encode_many(events: Iterable[Event]) -> bytes:
+    """Write the blocks of `events`: ``decode(encode_many(events)) == events``.
+
+    An event without an id that follows one with an id gets an empty ``id`` line, which resets it.
+
+    Raises:
+        InvalidField: as `encode`. Nothing is returned by halves.
+        TypeError: an item is not an Event.
+    """
+    blocks = []
+    last_id = ""
+    for event in events:
+        if not getattr(type(event), "_is_fastsse_event", False):
+            raise TypeError(f"events must be Event, not {type(event).__name__}")
+        blocks.append(_encode_event(event, event.id if event.id != last_id or event.id else None))
+        last_id = event.id
+    return b"".join(blocks)
+
+
+def _encode_event(event: Event, id: str | None) -> bytes:
+    name = None if event.event == "message" else event.event
+    return encode(event.data, event=name, id=id, retry=event.retry)
+
+
+def _data(data: str | Buffer) -> bytes:
+    """The data lines: one for each line of the value, so "a\\n" makes two and "" makes one."""
+    if isinstance(data, str):
+        if "\r" in data:
+            data = data.replace("\r\n", "\n").replace("\r", "\n")
+        return _utf8("data", "data: " + data.replace("\n", "\ndata: ") + "\n", data)
+    value = _bytes(data, "data must be str, bytes-like UTF-8 or None; encode_json() writes JSON")
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidField("data", value, _UTF8) from error
+    if b"\r" in value:
+        value = value.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return b"data: " + value.replace(b"\n", b"\ndata: ") + b"\n"
+
+
+def _comment(text: str) -> bytes:
+    _require_str("comment", text)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return _utf8("comment", "".join(f": {line}\n" if line else ":\n" for line in lines), text)
+
+
+def _field(name: str, value: str) -> bytes:
+    _require_str(name, value)
+    if "\n" in value or "\r" in value:
+        raise InvalidField(name, value, _ONE_LINE)
+    if name == "id" and "\0" in value:
+        raise InvalidField(name, value, _NUL)
+    if name == "event" and not value:
+        raise InvalidField(name, value, _UNNAMED)
+    return _utf8(name, f"{name}: {value}\n", value)
+
+
+def _retry(value: int) -> bytes:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_RETRY:
+        raise InvalidField("retry", value, _RETRY)
+    return b"retry: %d\n" % value
+
+
+def _utf8(name: str, text: str, value: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidField(name, value, _UNICODE) from error
+
+
+def _require_str(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be str or None, not {type(value).__name__}")
+
+
+def _bytes(value: Any, otherwise: str) -> bytes:
+    """One contiguous copy of a bytes-like value, or the value itself when it is bytes."""
+    if type(value) is bytes:
+        return value
+    try:
+        view = memoryview(value)
+    except TypeError:
+        raise TypeError(f"{otherwise}, not {type(value).__name__}") from None
+    if not view.c_contiguous:
+        raise BufferError("bytes-like values must be contiguous")
+    return view.tobytes()
+
+
+# Coming in: section 9.2.6, "Interpreting an event stream".
+
+
+class _Lines:
+    """Chunks in, complete lines out; linear for every way to cut the input."""
+
+    __slots__ = ("pending", "swallow")
+
+    def __init__(self) -> None:
+        # The line that no line end has closed yet. Appended to, never searched again.
+        self.pending = bytearray()
+        # The last chunk ended in CR, which closed its line; an LF that comes next belongs to that CR.
+        self.swallow = False
+
+    def split(self, chunk: bytes) -> list[bytes]:
+        if self.swallow and chunk:
+            self.swallow = False
+            if chunk[0] == _LF:
+                chunk = chunk[1:]
+        if b"\r" in chunk:
+            self.swallow = chunk[-1] == _CR
+            lines = chunk.splitlines()  # bytes: at CR, LF and CRLF, and nowhere else
+            if chunk[-1] == _CR or chunk[-1] == _LF:
+                lines.append(b"")
+        else:
+            lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if self.pending and lines:
+            self.pending += lines[0]
+            lines[0] = bytes(self.pending)
+            self.pending = bytearray()
+        if rest:
+            self.pending += rest
+        return lines
+
+
+class LineSplitter:
+    """Bytes in, lines out: CR, LF and CRLF end a line, wherever the chunks are cut.
+
+    Args:
+        max_line_size: bytes that one line may have, its line end not counted; None for no limit.
+
+    A CR at the end of a chunk ends its line at once. An unfinished line waits for more, or for `reset`.
+    """
+
+    __slots__ = ("_failed", "_lines", "_max_line_size")
+
+    def __init__(self, *, max_line_size: int | None = DEFAULT_MAX_LINE_SIZE) -> None:
+        self._max_line_size = _limit("max_line_size", max_line_size)
+        self._lines = _Lines()
+        self._failed = False  # a line was too long: what follows cannot be told apart any more
+
+    def feed(self, chunk: Buffer) -> list[bytes]:
+        """Take the next chunk (any bytes-like object) and return the lines that it completes.
+
+        Raises:
+            LineTooLong: with the lines before it in ``.lines``; and again until `reset`.
+            TypeError: `chunk` is not bytes-like.
+        """
+        chunk = _bytes(chunk, _CHUNK)
+        limit = self._max_line_size
+        if self._failed:
+            assert limit is not None
+            raise LineTooLong(limit, [])
+        lines = self._lines.split(chunk)
+        if limit is not None:
+            for number, line in enumerate(lines):
+                if len(line) > limit:
+                    self._failed = True
+                    raise LineTooLong(limit, lines[:number])
+            if len(self._lines.pending) > limit:
+                self._failed = True
+                raise LineTooLong(limit, lines)
+        return lines
+
+    def reset(self) -> None:
+        """Begin a new stream: the unfinished line is dropped, a failure forgotten."""
+        self._lines = _Lines()
+        self._failed = False
+
+
+class Decoder:
+    """Bytes in, events out, as the standard says (section 9.2.6). No I/O, no clock.
+
+    Args:
+        last_event_id: what the stream begins with: the id that a reconnecting client sent.
+        max_event_size: bytes that the data buffer and the current line may have together; None for no limit.
+        on_comment: called with the text of each comment, without its colon and one leading space.
+
+    There is nothing to finish: the standard discards an event whose blank line never came.
+    """
+
+    __slots__ = (
+        "_bom",
+        "_data",
+        "_data_size",
+        "_event",
+        "_event_retry",
+        "_failure",
+        "_feeding",
+        "_id",
+        "_last_event_id",
+        "_lines",
+        "_max_event_size",
+        "_on_comment",
+        "_retry",
+    )
+
+    def __init__(
+        self,
+        *,
+        last_event_id: str = "",
+        max_event_size: int | None = DEFAULT_MAX_EVENT_SIZE,
+        on_comment: Callable[[str], object] | None = None,
+    ) -> None:
+        if not isinstance(last_event_id, str):
+            raise TypeError(f"last_event_id must be str, not {type(last_event_id).__name__}")
+        if on_comment is not None and not callable(on_comment):
+            raise TypeError("on_comment must be callable or None")
+        self._max_event_size = _limit("max_event_size", max_event_size)
+        self._on_comment = on_comment
+        self._last_event_id = last_event_id  # the stream's: moves at a blank line
+        self._retry: int | None = None  # the reconnection time: moves at its own line
+        self._feeding = False  # on_comment must not feed us while we feed
+        self._start()
+
+    def _start(self) -> None:
+        self._lines = _Lines()
+        self._bom = True  # the next line is the stream's first: a byte-order mark may stand before it
+        self._data: list[bytes] = []  # the data buffer, a value a line
+        self._data_size = 0  # its size in bytes, each value with its LF
+        self._event = ""  # the event type buffer
+        self._event_retry: int | None = None  # the retry field of this block, for Event.retry
+        self._id = self._last_event_id  # the last event ID buffer: moves at an id line
+        self._failure = ""  # why feed refuses until reset
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID string: what a reconnecting client sends as ``Last-Event-ID``."""
+        return self._last_event_id
+
+    @property
+    def retry(self) -> int | None:
+        """The reconnection time in milliseconds, or None while the stream has not set one."""
+        return self._retry
+
+    def feed(self, chunk: Buffer) -> list[Event]:
+        """Take the next chunk (any bytes-like object) and return the events that it dispatches.
+
+        Raises:
+            EventTooLarge: with the events before it in ``.events``; and again until `reset`.
+            RuntimeError: called from within `on_comment`, or after `on_comment` has raised.
+            TypeError: `chunk` is not bytes-like.
+        """
+        chunk = _bytes(chunk, _CHUNK)
+        if self._failure or self._feeding:
+            self._refuse()
+        limit = self._max_event_size
+        lines_in = self._lines
+        # A chunk that cannot reach the limit needs no look at each line.
+        near = limit is not None and self._data_size + len(lines_in.pending) + len(chunk) > limit
+        events: list[Event] = []
+        lines = lines_in.split(chunk)
+        if self._on_comment is None:
+            self._interpret(lines, events, limit if near else None)
+        else:
+            self._interpret_guarded(lines, events, limit if near else None)
+        if near and self._data_size + len(lines_in.pending) > limit:  # type: ignore[operator]
+            self._fail_size(events)
+        return events
+
+    def reset(self) -> None:
+        """Begin a new stream: buffers are dropped, a failure forgotten, a byte-order mark may come again.
+
+        `last_event_id` and `retry` are kept: a client that reconnects needs both.
+
+        Raises:
+            RuntimeError: called from within `on_comment`.
+        """
+        if self._feeding:
+            raise RuntimeError("on_comment must not call the decoder that calls it")
+        self._start()
+
+    def _interpret(self, lines: list[bytes], events: list[Event], limit: int | None) -> None:
+        """The standard's steps for each line. A state machine: long, and better in one piece."""
+        if self._bom and lines:
+            self._bom = False
+            if lines[0].startswith(_BOM):
+                if limit is not None and self._data_size + len(lines[0]) > limit:
+                    self._fail_size(events)
+                lines[0] = lines[0][len(_BOM) :]
+        data = self._data
+        for line in lines:
+            if limit is not None and self._data_size + len(line) > limit:
+                self._fail_size(events)
+            if line[:5] == b"data:":
+                value = line[6:] if line[5:6] == b" " else line[5:]
+                data.append(value)
+                self._data_size += len(value) + 1
+            elif not line:
+                self._last_event_id = self._id
+                if data:
+                    text = data[0] if len(data) == 1 else b"\n".join(data)
+                    events.append(
+                        _event(
+                            text.decode("utf-8", "replace"),
+                            self._event or "message",
+                            self._id,
+                            self._event_retry,
+                        )
+                    )
+                    data.clear()
+                    self._data_size = 0
+                self._event = ""
+                self._event_retry = None
+            else:
+                self._field(line)
+
+    def _field(self, line: bytes) -> None:
+        """Every line but ``data:`` and the blank one."""
+        name, colon, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"event":
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        elif name == b"retry":
+            if value.isdigit():  # bytes: ASCII digits only, and at least one
+                self._retry = self._event_retry = _milliseconds(value)
+        elif name == b"data":
+            self._data.append(value)
+            self._data_size += len(value) + 1
+        elif colon and not name and self._on_comment is not None:
+            self._on_comment(value.decode("utf-8", "replace"))
+
+    def _interpret_guarded(
+        self, lines: list[bytes], events: list[Event], limit: int | None
+    ) -> None:
+        """The same, while a caller's function may run: it must neither feed us nor raise unnoticed."""
+        self._feeding = True
+        self._failure = "on_comment raised"
+        try:
+            self._interpret(lines, events, limit)
+            self._failure = ""
+        finally:
+            self._feeding = False
+
+    def _fail_size(self, events: list[Event]) -> NoReturn:
+        assert self._max_event_size is not None
+        self._failure = "size"
+        self._feeding = False
+        raise EventTooLarge(self._max_event_size, events)
+
+    def _refuse(self) -> NoReturn:
+        if self._feeding:
+            raise RuntimeError("on_comment must not call the decoder that calls it")
+        if self._failure == "size":
+            assert self._max_event_size is not None
+            raise EventTooLarge(self._max_event_size, [])
+        raise RuntimeError("on_comment has raised in the middle of a chunk; reset() to go on")
+
+
+def decode(stream: Buffer) -> list[Event]:
+    """The events of a whole event stream that is in memory already; no size limit.
+
+    Raises:
+        TypeError: `stream` is not bytes-like.
+    """
+    return Decoder(max_event_size=None).feed(stream)
+
+
+_CHUNK = "chunk must be bytes-like"
+
+
+def _limit(name: str, value: int | None) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be int or None, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
+
+
+def _milliseconds(digits: bytes) -> int:
+    digits = digits.lstrip(b"0")
+    return min(int(digits or b"0"), MAX_RETRY) if len(digits) <= 19 else MAX_RETRY
