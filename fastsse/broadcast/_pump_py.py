@@ -1,0 +1,161 @@
+"""The pump: one pass over an audience, calling each subscriber's ASGI `send` and stepping it once.
+
+Waking a task per subscriber would cost as much as the system call that sends. A `send` that has room finishes
+within its first step (granian: fewer than four chunks wait; uvicorn: the transport is not paused), so the pass goes
+on to the next subscriber at once. One that does not finish is handed back half done, and a task finishes it.
+
+It knows awaitables and positions; it must not know topics, history or policies. An awaitable may be a coroutine,
+or an object whose ``__await__`` gives an iterator or itself (granian's); what it yields is a future-like with
+`add_done_callback`, or None for one turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from fastsse.broadcast.subscriber import Gate, Subscriber
+
+__all__ = ["Half", "begin", "finish", "sweep"]
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Half:
+    """An awaitable that was begun.
+
+    Attributes:
+        waits_for: the future-like that it waits for; None for a turn of the loop.
+        done: it has finished.
+        value: what it returned, once done.
+    """
+
+    __slots__ = ("_iterator", "done", "value", "waits_for")
+
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
+        self.waits_for: Any = None
+        self.done = False
+        self.value: Any = None
+        self.step()
+
+    def step(self) -> None:
+        """Go on to the next wait, or to the end."""
+        try:
+            self.waits_for = next(self._iterator)
+        except StopIteration as stop:
+            self.done = True
+            self.value = stop.value
+            self._iterator = self.waits_for = None
+
+    def drop(self) -> None:
+        """Give it up where it stands."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+class _Steps:
+    """A coroutine as an iterator."""
+
+    __slots__ = ("_coroutine", "close")
+
+    def __init__(self, coroutine: types.CoroutineType[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self.close = coroutine.close
+
+    def __iter__(self) -> _Steps:
+        return self
+
+    def __next__(self) -> Any:
+        return self._coroutine.send(None)
+
+
+def begin(awaitable: Awaitable[Any]) -> Half:
+    """Step an awaitable once. What it raises is raised here."""
+    if isinstance(awaitable, types.CoroutineType):
+        return Half(_Steps(cast("types.CoroutineType[Any, Any, Any]", awaitable)))
+    return Half(awaitable.__await__())
+
+
+@types.coroutine
+def finish(half: Half, gate: Gate) -> Generator[Any, Any, bool]:
+    """Wait until `half` is done, or until `gate` is shut: then the awaitable is dropped.
+
+    Returns:
+        Whether it is done.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        while not half.done:
+            waits_for = half.waits_for
+            if waits_for is None:
+                yield None
+            else:
+                waiter = loop.create_future()
+                # The future was yielded to a task that is not ours to be; we take it over.
+                waits_for._asyncio_future_blocking = False
+                waits_for.add_done_callback(partial(_wake, waiter))
+                gate.waiter = waiter
+                if gate.shut:
+                    return False
+                yield from waiter
+                gate.waiter = None
+            if gate.shut:
+                return False
+            half.step()
+        return True
+    finally:
+        if not half.done:
+            half.drop()
+
+
+def _wake(waiter: asyncio.Future[None], _: object) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def sweep(
+    members: list[Subscriber], start: int, stop: int, message: Message, first: int, last: int
+) -> tuple[int, list[tuple[Subscriber, Half | Exception | None]]]:
+    """Send one message to the members from `start` to `stop`, whose positions lie before `first`.
+
+    Args:
+        members: subscribers of one audience.
+        message: the ASGI message, shared by all.
+        first: position of the first event in the message; 0 for a heartbeat, which moves nobody.
+        last: position of the last one; where each then stands.
+
+    Returns:
+        How many sends finished, and those who need more: with the half-done send, with what their `send` raised,
+        or with None for who has a part of the message already, or sends for itself.
+    """
+    finished = 0
+    rest: list[tuple[Subscriber, Half | Exception | None]] = []
+    for index in range(start, stop):
+        subscriber = members[index]
+        if not subscriber.live:
+            if subscriber.itself:
+                rest.append((subscriber, None))
+            continue
+        if first:
+            if subscriber.position >= first:
+                if subscriber.position < last:
+                    rest.append((subscriber, None))
+                continue
+            subscriber.position = last
+        try:
+            half = begin(subscriber.send(message))
+        except Exception as error:
+            rest.append((subscriber, error))
+            continue
+        if half.done:
+            finished += 1
+        else:
+            rest.append((subscriber, half))
+    return finished, rest

@@ -1,0 +1,209 @@
+"""What a subscriber is sent next: frames of the history, joined, with a gap where something is gone.
+
+Replay, lag and live are one mechanism: a position and a history. Subscribers of one audience at the same position
+share the same joined bytes and the same ASGI message. It knows ids and blocks; it must not know sends or tasks.
+
+Bounds: a join is at most `JOIN_SIZE` bytes, or one event; `_CACHED` joins are kept for those who come to the same
+position.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from typing import Any
+
+from fastsse import encode
+from fastsse.broadcast.history import Frame, History, Lost
+from fastsse.broadcast.subscriber import Audience, Subscriber
+
+__all__ = ["EARLIEST", "GAP", "JOIN_SIZE", "Join", "Joins"]
+
+EARLIEST = "earliest"  # as a last event ID: all that is kept
+GAP = "gap"  # the reserved event type
+JOIN_SIZE = 64 * 1024  # bytes; granian counts chunks, not bytes, so a join must not be large
+_CACHED = 64  # joins
+_SHOWN = 256  # characters of a last event ID that a gap repeats
+
+_ID = re.compile(r"([0-9A-Za-z_.]{1,64})-([0-9]{1,19})", re.ASCII)
+
+
+class Join:
+    """One ASGI message and what it does to who gets it.
+
+    Attributes:
+        message: the body message; shared, so nobody may change it.
+        last: the position of its last event: where the subscriber then stands.
+        events: events in it.
+        size: bytes in it.
+    """
+
+    __slots__ = ("events", "last", "message", "size")
+
+    def __init__(self, body: bytes, last: int, events: int) -> None:
+        self.message: dict[str, Any] = body_message(body)
+        self.last = last
+        self.events = events
+        self.size = len(body)
+
+
+def body_message(body: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+class Joins:
+    """The maker of joins.
+
+    Args:
+        epoch: the name of the log's numbering.
+        retry: milliseconds, told to readers at the opening.
+    """
+
+    def __init__(self, history: History, epoch: str, retry: int) -> None:
+        self._history = history
+        self._epoch = epoch
+        self._retry = retry
+        self._cached: OrderedDict[tuple[Audience, int], Join] = OrderedDict()
+        self.gaps = 0  # gap events made
+
+    def id(self, position: int) -> str:
+        """A position as it stands on the wire."""
+        return f"{self._epoch}-{position}"
+
+    def frame(self, position: int, topics: tuple[str, ...], block: bytes) -> Frame:
+        """An entry of the log as it is sent: its id goes before its block."""
+        return Frame(position, topics, b"id: %b\n%b" % (self.id(position).encode(), block))
+
+    def opening(self, topics: tuple[str, ...], last_event_id: str | None) -> Opening:
+        """Where a reader with this last event ID stands, and the block that tells it so.
+
+        The block carries an id without data: the standard moves the last event ID at the blank line all the same,
+        so a reader that is cut off before its first event comes back to the right place.
+        """
+        history = self._history
+        if not last_event_id:
+            return self._open_at(history.head)
+        if last_event_id == EARLIEST:
+            return self._open_at(history.before_first(topics), history.floors(topics))
+        match = _ID.fullmatch(last_event_id)
+        if match is not None and match[1] == self._epoch and int(match[2]) <= history.head:
+            return self._open_at(int(match[2]))
+        reason = "unknown" if match is None or match[1] == self._epoch else "restart"
+        position = history.before_first(topics)
+        block = encode(None, comment="fastsse", retry=self._retry) + self._gap(
+            last_event_id[:_SHOWN], position, reason, topics
+        )
+        return Opening(position, block, history.floors(topics))
+
+    def _open_at(self, position: int, told: dict[str, int] | None = None) -> Opening:
+        block = encode(None, comment="fastsse", id=self.id(position), retry=self._retry)
+        return Opening(position, block, told)
+
+    def _gap(
+        self, after: str, position: int, reason: str, topics: tuple[str, ...], to: int | None = None
+    ) -> bytes:
+        """The event that tells of a gap. Its id is where the reader then stands, so it is told once."""
+        self.gaps += 1
+        end = self.id(position if to is None else to)
+        data = {"from": after, "to": end, "reason": reason, "topics": topics}
+        text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+        return encode(text, event=GAP, id=self.id(position))
+
+    def pending(self, audience: Audience) -> Join:
+        """Take the audience's oldest pending frames, as many as fit one join."""
+        frames = audience.pending
+        size = count = 0
+        for frame in frames:
+            size += len(frame.block)
+            if count and size > JOIN_SIZE:
+                break
+            count += 1
+        taken = frames[:count]
+        del frames[:count]
+        body = (
+            _block(audience, taken[0])
+            if count == 1
+            else b"".join([_block(audience, frame) for frame in taken])
+        )
+        return Join(body, taken[-1].position, count)
+
+    def next(self, subscriber: Subscriber) -> Join | None:
+        """What this subscriber is sent next; None, and it stands at the head, when it has everything."""
+        history = self._history
+        if subscriber.skip:
+            return self._skip(subscriber)
+        audience = subscriber.audience
+        key = (audience, subscriber.position)
+        cached = self._cached.get(key)
+        if cached is not None and (cached.last >= audience.newest or cached.size * 2 > JOIN_SIZE):
+            return cached
+        join, exact = self._collect(subscriber)
+        if join is None:
+            subscriber.position = history.head
+            subscriber.told = None
+        elif exact:
+            self._cached[key] = join
+            if len(self._cached) > _CACHED:
+                self._cached.popitem(last=False)
+        return join
+
+    def _collect(self, subscriber: Subscriber) -> tuple[Join | None, bool]:
+        """The next join from the history, and whether everybody at this place gets the same."""
+        audience = subscriber.audience
+        parts: list[bytes] = []
+        size = 0
+        exact = True
+        last = subscriber.position
+        for item in self._history.since(audience.topics, last, subscriber.told):
+            if isinstance(item, Lost):
+                reason = "trimmed" if subscriber.events < 0 else "slow"
+                block = self._gap(self.id(item.after), item.position, reason, item.topics)
+                exact = False
+            else:
+                block = _block(audience, item)
+            if parts and size + len(block) > JOIN_SIZE:
+                break
+            parts.append(block)
+            size += len(block)
+            last = item.position
+        if not parts:
+            return None, False
+        return Join(b"".join(parts), last, len(parts)), exact and subscriber.told is None
+
+    def _skip(self, subscriber: Subscriber) -> Join:
+        """Jump to the head, with a gap; by the policy "latest" the newest event of each topic follows it."""
+        subscriber.skip = False
+        audience = subscriber.audience
+        after, head = subscriber.position, self._history.head
+        newest: list[Frame] = []
+        if subscriber.latest:
+            newest = [f for f in self._history.latest(audience.topics) if f.position > after]
+        place = newest[0].position - 1 if newest else head
+        gap = self._gap(self.id(after), place, "slow", audience.topics, to=head)
+        body = gap + b"".join([_block(audience, frame) for frame in newest])
+        return Join(body, head, 1 + len(newest))
+
+
+class Opening:
+    """How a stream begins: its first block, the position behind it, and the floors that it need not be told of."""
+
+    __slots__ = ("block", "position", "told")
+
+    def __init__(self, position: int, block: bytes, told: dict[str, int] | None) -> None:
+        self.position = position
+        self.block = block
+        self.told = told
+
+
+def _block(audience: Audience, frame: Frame) -> bytes:
+    """A frame's block, with the label in front when the audience asks for it."""
+    if not audience.labels:
+        return frame.block
+    topics = [topic for topic in frame.topics if topic in audience.topics]
+    return encode_label(topics) + frame.block
+
+
+def encode_label(topics: list[str]) -> bytes:
+    """The comment that names a block's topics, as a JSON array: ASCII, so that no topic can end the line."""
+    return b": topics %b\n" % json.dumps(topics, separators=(",", ":")).encode()

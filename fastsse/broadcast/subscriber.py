@@ -1,0 +1,160 @@
+"""One open event stream, and the audience that it is part of.
+
+A subscriber is a position, a `send` and a state; what it is still to get lies in the audience and in the history,
+never in a queue of its own. It knows nothing of how events come to be.
+
+    opening ──► live ◄──► blocked          the pump sends to those who are live
+       └──────────┴───────────┴──► ended   a task sends to those who open or are blocked
+    itself                        ► ended   its connection's own task always sends (a wrapped `send`)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastsse.broadcast._pump_py import Send
+    from fastsse.broadcast.history import Frame
+
+__all__ = ["Audience", "Gate", "Subscriber"]
+
+
+class Gate:
+    """Where a task waits, and can be called back from."""
+
+    __slots__ = ("idle", "shut", "waiter")
+
+    def __init__(self) -> None:
+        self.shut = False  # do not go on waiting, now or later
+        self.waiter: asyncio.Future[None] | None = None  # for a send or receive, see `finish`
+        self.idle: asyncio.Future[None] | None = None  # for something to send
+
+    def close(self) -> None:
+        """Let the waiting task go at once."""
+        self.shut = True
+        _set(self.waiter)
+        _set(self.idle)
+
+    def wake(self) -> None:
+        """There is something to send."""
+        _set(self.idle)
+
+
+def _set(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
+class Audience:
+    """The subscribers who follow the same topics in the same form: they share every byte that is sent.
+
+    Attributes:
+        topics: what they follow, sorted.
+        labels: whether their blocks name the topics.
+        members: the subscribers, in the order in which they came.
+        pending: frames that have been published and not yet been swept to the members.
+        newest: position of the last frame that was put to `pending`, so that an event of two topics comes once.
+        events, size: frames and bytes put to `pending` since the audience began; a blocked member's lag is a
+            difference of these.
+        quiet_since: loop time of the last sweep, for the heartbeat.
+    """
+
+    __slots__ = (
+        "events",
+        "labels",
+        "members",
+        "newest",
+        "pending",
+        "quiet_since",
+        "size",
+        "topics",
+    )
+
+    def __init__(self, topics: tuple[str, ...], labels: bool, now: float) -> None:
+        self.topics = topics
+        self.labels = labels
+        self.members: dict[Subscriber, None] = {}
+        self.pending: list[Frame] = []
+        self.newest = 0
+        self.events = 0
+        self.size = 0
+        self.quiet_since = now
+
+
+class Subscriber:
+    """One stream.
+
+    Attributes:
+        audience: whom it shares its bytes with.
+        send: the connection's ASGI `send`.
+        position: of the last event that was handed to `send`: everything up to here is on its way.
+        live: the pump may call `send`; no earlier call is pending.
+        itself: the connection's own task sends; the pump only wakes it.
+        ended: nothing more is sent.
+        ending: the last block, once the stream shall end as soon as its pending send allows.
+        deadline: loop time at which its lifetime is over.
+        blocked_since: loop time at which the pending send began; 0.0 when none is pending.
+        events, size: the audience's counters at this position while blocked; -1 while opening, when only time counts.
+        skip: over its limits: jump ahead, with a gap, when it can be sent to again.
+        latest: after a skip the newest event of each topic is sent all the same.
+        told: the history's floors that its opening told it of, until it has caught up.
+        beat: a heartbeat is due, for one who sends for itself.
+        park: where the connection's own task waits.
+        carry: where the task waits that sends to it while it is blocked.
+        reason: why it ended.
+    """
+
+    __slots__ = (
+        "audience",
+        "beat",
+        "blocked_since",
+        "carry",
+        "deadline",
+        "ended",
+        "ending",
+        "events",
+        "itself",
+        "latest",
+        "live",
+        "park",
+        "position",
+        "reason",
+        "send",
+        "size",
+        "skip",
+        "told",
+    )
+
+    def __init__(
+        self, audience: Audience, send: Send, position: int, deadline: float, *, itself: bool
+    ) -> None:
+        self.audience = audience
+        self.send = send
+        self.position = position
+        self.live = False
+        self.itself = itself
+        self.ended = False
+        self.ending: bytes | None = None
+        self.deadline = deadline
+        self.blocked_since = 0.0
+        self.events = -1
+        self.size = -1
+        self.skip = False
+        self.latest = False
+        self.told: dict[str, int] | None = None
+        self.beat = False
+        self.park = Gate()
+        self.carry: Gate | None = None
+        self.reason = ""
+
+    def end(self, reason: str) -> None:
+        """Nothing more is sent; whoever waits for this stream is let go."""
+        if self.ended:
+            return
+        self.ended = True
+        self.live = False
+        self.reason = self.reason or reason
+        self.park.close()
+        if self.carry is not None:
+            self.carry.close()

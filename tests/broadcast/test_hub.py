@@ -1,0 +1,624 @@
+"""The hub over all three kinds of `send`: granian's, a coroutine, and one that only its own task may call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from driver import Ended, Sends, Stream, open_stream, turns
+
+from fastsse import Event, InvalidField
+from fastsse.broadcast import Hub, Settings
+
+Follow = Callable[..., AbstractAsyncContextManager[Stream]]
+
+QUIET = {"heartbeat": 0.0, "lifetime": 0.0, "retry": 2000}
+DIRECT: dict[Sends, bool | None] = {"granian": True, "coroutine": True, "wrapped": None}
+
+
+@pytest.fixture(params=["granian", "coroutine", "wrapped"])
+def sends(request: pytest.FixtureRequest) -> Sends:
+    return request.param  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def started(sends: Sends = "granian", **knobs: Any) -> AsyncIterator[Hub]:
+    hub = Hub(Settings(**{**QUIET, **knobs}), direct=DIRECT[sends])
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.stop()
+
+
+def follow(
+    hub: Hub,
+    *topics: str,
+    sends: Sends = "granian",
+    last_event_id: str | None = None,
+    **options: Any,
+) -> AbstractAsyncContextManager[Stream]:
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await hub.stream(receive, send, topics, last_event_id=last_event_id, **options)
+
+    return open_stream(app, sends=sends)
+
+
+async def opened(stream: Stream) -> str:
+    """Take the opening block; the last event ID that it gave."""
+    block = (await stream.block()).decode()
+    assert block.startswith(": fastsse\n")
+    ids = [line[4:] for line in block.splitlines() if line.startswith("id: ")]
+    return ids[0] if ids else ""
+
+
+def data(events: list[Event]) -> list[str]:
+    return [event.data for event in events]
+
+
+async def test_a_published_event_reaches_every_follower_with_its_id(sends: Sends) -> None:
+    async with started(sends) as hub, follow(hub, "news", sends=sends) as a:
+        async with follow(hub, "news", sends=sends) as b, follow(hub, "else", sends=sends) as c:
+            await opened(a)
+            await opened(c)
+
+            receipt = await hub.publish("news", "hello", event="greeting", retry=5)
+
+            assert (("news",), 2) == (receipt.topics, receipt.subscribers)
+            expected = [Event("hello", "greeting", receipt.id, 5)]
+            assert expected == await a.events(1)
+            assert expected == [Event("hello", "greeting", receipt.id, 5)]
+            assert data(expected) == data(await b.events(1))
+            await turns()
+            assert b"" == c.unread
+
+
+async def test_the_response_is_an_event_stream_that_nobody_may_buffer(sends: Sends) -> None:
+    async with started(sends) as hub, follow(hub, "a", sends=sends) as stream:
+        assert 200 == stream.status
+        assert "text/event-stream; charset=utf-8" == stream.headers["content-type"]
+        assert "no-store, no-transform" == stream.headers["cache-control"]
+        assert "no" == stream.headers["x-accel-buffering"]
+        assert "connection" not in stream.headers
+
+
+async def test_the_opening_block_is_the_position_so_nothing_is_missed_before_the_first_event() -> (
+    None
+):
+    async with started() as hub:
+        await hub.publish("a", "before")
+        async with follow(hub, "a") as stream:
+            last = await opened(stream)
+        await hub.publish("a", "while away")
+
+        async with follow(hub, "a", last_event_id=last) as stream:
+            await opened(stream)
+            assert ["while away"] == data(await stream.events(1))
+
+
+async def test_publishes_of_one_turn_leave_in_one_chunk(sends: Sends) -> None:
+    async with started(sends) as hub, follow(hub, "a", sends=sends) as stream:
+        await opened(stream)
+
+        for number in range(5):
+            await hub.publish("a", str(number))
+
+        chunk = await stream.chunk()
+        assert 5 == chunk.count(b"\n\n")
+
+
+async def test_an_event_of_two_followed_topics_comes_once(sends: Sends) -> None:
+    async with started(sends) as hub, follow(hub, "a", "b", sends=sends) as stream:
+        await opened(stream)
+
+        receipt = await hub.publish(["b", "a", "b"], "x")
+        await hub.publish("b", "y")
+
+        assert (("a", "b"), 1) == (receipt.topics, receipt.subscribers)
+        assert ["x", "y"] == data(await stream.events(2))
+
+
+async def test_labels_name_the_topics_that_this_stream_follows(sends: Sends) -> None:
+    async with (
+        started(sends) as hub,
+        follow(hub, "a", "é", sends=sends, labels=True) as labelled,
+        follow(hub, "a", "é", sends=sends) as plain,
+    ):
+        await opened(labelled)
+        await opened(plain)
+
+        await hub.publish(["a", "secret", "é"], "x")
+
+        block = await labelled.block()
+        assert b': topics ["a","\\u00e9"]\n' + await plain.block() == block
+
+
+async def test_a_reader_that_comes_back_gets_exactly_what_it_missed(sends: Sends) -> None:
+    async with started(sends) as hub:
+        async with follow(hub, "a", "b", sends=sends) as stream:
+            await hub.publish("a", "1")
+            [event] = await stream.events(1)
+        await hub.publish("b", "2")
+        await hub.publish("c", "not followed")
+        await hub.publish("a", "3")
+
+        async with follow(hub, "a", "b", sends=sends, last_event_id=event.id) as stream:
+            assert ["2", "3"] == data(await stream.events(2))
+            await hub.publish("a", "4")
+            assert ["4"] == data(await stream.events(1))
+
+
+async def test_earliest_is_all_that_is_kept_without_a_gap() -> None:
+    async with started(history_events=2) as hub:
+        for number in range(5):
+            await hub.publish("a", str(number))
+        await hub.publish("b", "b")
+
+        async with follow(hub, "a", "b", last_event_id="earliest") as stream:
+            assert ["3", "4", "b"] == data(await stream.events(3))
+
+
+@pytest.mark.parametrize(
+    ("last_event_id", "reason"),
+    [
+        ("deadbeef-3", "restart"),
+        ("{epoch}-99", "unknown"),
+        ("{epoch}-٣", "unknown"),
+        ("what?", "unknown"),
+        ("{epoch}-1\n", "unknown"),
+        ("x" * 5000, "unknown"),
+    ],
+)
+async def test_an_id_that_is_not_of_this_log_is_a_gap_and_then_what_is_kept(
+    last_event_id: str, reason: str
+) -> None:
+    async with started() as hub:
+        epoch = (await hub.publish("a", "kept")).id.partition("-")[0]
+        given = last_event_id.replace("{epoch}", epoch)
+
+        async with follow(hub, "a", last_event_id=given) as stream:
+            assert "" == await opened(stream)
+            gap, kept = await stream.events(2)
+
+        assert "gap" == gap.event
+        expected = {"from": given[:256], "to": f"{epoch}-0", "reason": reason, "topics": ["a"]}
+        assert expected == json.loads(gap.data)
+        assert (f"{epoch}-0", "kept") == (gap.id, kept.data)
+
+
+async def test_a_gap_is_told_once_when_the_reader_comes_back_from_it() -> None:
+    async with started() as hub:
+        await hub.publish("a", "1")
+        async with follow(hub, "a", last_event_id="old-1") as stream:
+            [gap] = await stream.events(1)
+
+        async with follow(hub, "a", last_event_id=gap.id) as stream:
+            assert ["1"] == data(await stream.events(1))
+
+
+async def test_events_that_are_no_longer_kept_are_a_gap_at_their_place() -> None:
+    async with started(history_events=2) as hub:
+        ids = [(await hub.publish("a", str(number))).id for number in range(5)]
+        async with follow(hub, "a", last_event_id=ids[0]) as stream:
+            gap, *kept = await stream.events(3)
+
+        assert {"from": ids[0], "to": ids[2], "reason": "trimmed", "topics": ["a"]} == gap.json()
+        assert ids[2] == gap.id
+        assert ["3", "4"] == data(kept)
+
+
+async def test_a_blocked_reader_gets_everything_in_order_once_it_reads_again(sends: Sends) -> None:
+    async with started(sends) as hub, follow(hub, "a", sends=sends) as slow:
+        async with follow(hub, "a", sends=sends) as quick:
+            await opened(slow)
+            slow.stall()
+            numbers = [str(number) for number in range(200)]
+            for number in numbers:
+                await hub.publish("a", number)
+                await asyncio.sleep(0)
+            assert numbers == data(await quick.events(200))
+            await slow.blocked()
+
+            slow.resume()
+
+            assert numbers == data(await slow.events(200))
+            await hub.publish("a", "live again")
+            assert ["live again"] == data(await slow.events(1))
+
+
+async def test_what_a_blocked_reader_gets_comes_in_joins(sends: Sends) -> None:
+    async with started(sends) as hub, follow(hub, "a", sends=sends) as slow:
+        await opened(slow)
+        slow.stall()
+        for number in range(500):
+            await hub.publish("a", "x" * 1000 + str(number))
+            await asyncio.sleep(0)
+        await slow.blocked()
+
+        slow.resume()
+
+        events = await slow.events(500)
+        assert [str(n) for n in range(500)] == [event.data[1000:] for event in events]
+        assert hub.joined < 50
+
+
+async def test_a_blocked_reader_that_lost_events_is_told_exactly_which(sends: Sends) -> None:
+    async with started(sends, history_events=3, lag_events=10**6) as hub:
+        async with follow(hub, "a", sends=sends) as slow:
+            await opened(slow)
+            slow.stall()
+            ids = []
+            for number in range(100):
+                ids.append((await hub.publish("a", str(number))).id)
+                await asyncio.sleep(0)
+            await slow.blocked()
+
+            slow.resume()
+
+            got = await slow.events(1)
+            while got[-1].data != "99":
+                got += await slow.events(1)
+            [place] = [n for n, event in enumerate(got) if event.event == "gap"]
+            gap = got[place].json()
+            assert ("slow", ["a"]) == (gap["reason"], gap["topics"])
+            lost = ids[ids.index(gap["from"]) + 1 : ids.index(gap["to"]) + 1]
+            delivered = [event.id for event in got if event.event != "gap"]
+            assert ids == delivered[:place] + lost + delivered[place:]
+
+
+async def test_a_reader_over_its_limits_is_ended_and_frees_the_hub(sends: Sends) -> None:
+    async with started(sends, lag_events=10, lag_seconds=5.0) as hub:
+        async with follow(hub, "a", sends=sends) as slow:
+            await opened(slow)
+            slow.stall()
+            for number in range(50):
+                await hub.publish("a", str(number))
+                await asyncio.sleep(0)
+
+            await slow.ended()
+
+        assert {"slow": 1} == dict(hub.ended)
+        assert 0 == hub.health()["streams"]
+
+
+async def test_a_reader_blocked_for_too_long_is_ended(sends: Sends) -> None:
+    async with started(sends, lag_seconds=0.05) as hub, follow(hub, "a", sends=sends) as slow:
+        await opened(slow)
+        slow.stall()
+        for number in range(20):
+            await hub.publish("a", str(number))
+            await asyncio.sleep(0)
+
+        await slow.ended()
+
+        assert 1 == hub.ended["slow"]
+        assert not slow.complete
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("skip", []), ("latest", ["49"])])
+async def test_a_reader_over_its_limits_is_skipped_ahead_with_a_gap(
+    sends: Sends, policy: str, kept: list[str]
+) -> None:
+    knobs = {"lag_events": 10, "lag_seconds": 0.4, "slow_policy": policy}
+    async with started(sends, **knobs) as hub, follow(hub, "a", sends=sends) as slow:
+        await opened(slow)
+        slow.stall()
+        ids = []
+        for number in range(50):
+            ids.append((await hub.publish("a", str(number))).id)
+            await asyncio.sleep(0)
+        await slow.blocked()
+        await asyncio.wait_for(_skipped(hub), 5)
+
+        slow.resume()
+        got = await slow.events(1)
+        while got[-1].event != "gap":
+            got += await slow.events(1)
+        gap = got.pop()
+        await hub.publish("a", "next")
+        rest = data(await slow.events(len(kept) + 1))
+
+        assert [*kept, "next"] == rest
+        assert ids[-1] == gap.json()["to"]
+        assert gap.json()["from"] == got[-1].id
+
+
+async def _skipped(hub: Hub) -> None:
+    while not any(s.skip for s in hub._subscribers()):
+        await asyncio.sleep(0.005)
+
+
+async def test_a_quiet_stream_gets_heartbeats_and_a_busy_one_does_not(sends: Sends) -> None:
+    async with started(sends, heartbeat=0.2) as hub:
+        async with (
+            follow(hub, "quiet", sends=sends) as quiet,
+            follow(hub, "b", sends=sends) as busy,
+        ):
+            await opened(quiet)
+            await opened(busy)
+            beaten = asyncio.ensure_future(quiet.block())
+            while not beaten.done():
+                await hub.publish("b", "x")
+                await asyncio.sleep(0.01)
+
+            assert b":\n\n" == beaten.result()
+            assert b"\n:\n" not in busy.unread
+
+
+async def test_a_stream_is_ended_at_the_end_of_its_lifetime(sends: Sends) -> None:
+    async with started(sends, lifetime=0.1) as hub, follow(hub, "a", sends=sends) as stream:
+        await opened(stream)
+
+        assert b": lifetime\n\n" == await stream.rest()
+        assert stream.complete
+        assert {"lifetime": 1} == dict(hub.ended)
+
+
+async def test_draining_ends_every_stream_with_a_last_block_and_refuses_new_ones(
+    sends: Sends,
+) -> None:
+    async with started(sends) as hub, follow(hub, "a", sends=sends) as one:
+        async with follow(hub, "b", sends=sends) as two, follow(hub, "a", sends=sends) as stalled:
+            await opened(one)
+            await opened(two)
+            stalled.stall()
+            for number in range(20):
+                await hub.publish("a", str(number))
+                await asyncio.sleep(0)
+            await stalled.blocked()
+
+            hub.drain()
+
+            assert (await two.rest()).startswith(b": shutdown\nretry: ")
+            assert (await one.rest()).split(b"\n\n")[-2].startswith(b": shutdown\nretry: ")
+            assert (one.complete, two.complete) == (True, True)
+            await stalled.ended()
+            assert "draining" == hub.health()["status"]
+            with pytest.raises(RuntimeError):
+                await hub.stream(None, None, ["a"])  # type: ignore[arg-type]
+
+
+async def test_a_client_that_goes_is_forgotten(sends: Sends) -> None:
+    async with started(sends) as hub:
+        async with follow(hub, "a", sends=sends) as stream:
+            await opened(stream)
+            assert 1 == hub.health()["streams"]
+            stream.disconnect()
+            await stream.ended()
+
+            assert 0 == hub.health()["streams"]
+            assert 0 == hub.health()["topics"]
+            assert 0 == (await hub.publish("a", "x")).subscribers
+        assert {"disconnected": 1} == dict(hub.ended)
+
+
+async def test_a_blocked_client_that_goes_is_forgotten(sends: Sends) -> None:
+    async with started(sends) as hub, follow(hub, "a", sends=sends) as stream:
+        await opened(stream)
+        stream.stall()
+        for number in range(20):
+            await hub.publish("a", str(number))
+            await asyncio.sleep(0)
+        await stream.blocked()
+
+        stream.disconnect()
+        await stream.ended()
+
+        assert 0 == hub.health()["streams"]
+
+
+async def test_a_send_that_raises_ends_its_stream_and_no_other() -> None:
+    async with started() as hub, follow(hub, "a") as good:
+        await opened(good)
+        broken = _Broken()
+        bad = asyncio.ensure_future(hub.stream(broken.receive, broken.send, ["a"]))
+        await turns()
+        broken.raising = True
+
+        await hub.publish("a", "x")
+
+        await asyncio.wait_for(bad, 5)
+        assert ["x"] == data(await good.events(1))
+        assert {"disconnected": 1} == dict(hub.ended)
+
+
+class _Broken:
+    """A connection whose `send` raises once its client has gone, as uvicorn's may."""
+
+    raising = False
+
+    async def receive(self) -> dict[str, str]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(self, _: object) -> None:
+        if self.raising:
+            raise OSError("gone")
+
+
+@pytest.mark.parametrize(
+    ("topics", "data", "fields", "field"),
+    [
+        ([], "x", {}, "topic"),
+        ("", "x", {}, "topic"),
+        ("a\nb", "x", {}, "topic"),
+        ("a\0", "x", {}, "topic"),
+        ("\ud800", "x", {}, "topic"),
+        ("é" * 129, "x", {}, "topic"),
+        ([f"t{n}" for n in range(101)], "x", {}, "topic"),
+        ("a", None, {}, "data"),
+        ("a", b"\xff", {}, "data"),
+        ("a", "x" * (2**20 + 1), {}, "data"),
+        ("a", "x", {"event": "gap"}, "event"),
+        ("a", "x", {"event": "e\ndata: evil"}, "event"),
+        ("a", "x", {"retry": -1}, "retry"),
+    ],
+)
+async def test_what_cannot_be_published_is_refused_and_nothing_is(
+    topics: Any, data: Any, fields: dict[str, Any], field: str
+) -> None:
+    async with started() as hub:
+        with pytest.raises(InvalidField) as caught:
+            await hub.publish(topics, data, **fields)
+
+        assert field == caught.value.field
+        assert 0 == hub.health()["head"]
+
+
+async def test_a_full_hub_says_so() -> None:
+    async with started(max_streams=1) as hub:
+        assert not hub.full
+        async with follow(hub, "a"):
+            assert hub.full
+        assert not hub.full
+
+
+async def test_a_large_audience_is_swept_in_passes_that_let_the_loop_run() -> None:
+    async with started() as hub:
+        streams = [follow(hub, "a") for _ in range(4100)]
+        opened_streams = [await stream.__aenter__() for stream in streams]
+        await hub.publish("a", "x")
+        seen = []
+        for _ in range(4):
+            await asyncio.sleep(0)
+            seen.append(sum(b"data: x" in s.unread for s in opened_streams))
+
+        assert seen == sorted(seen)
+        assert 0 < seen[0] < seen[-1] == 4100
+        for stream in streams:
+            await stream.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_random_lives_lose_nothing_unannounced(sends: Sends, seed: int) -> None:
+    """Joins, stalls, leaves and publishes by chance; every reader's record is checked against the log."""
+    rng = random.Random(seed)
+    knobs = {
+        "history_events": 40,
+        "lag_events": 30,
+        "lag_seconds": 60.0,
+        "slow_policy": rng.choice(["skip", "end"]),
+    }
+    async with started(sends, **knobs) as hub:
+        log: dict[str, list[int]] = {"a": [], "b": []}
+        readers = [_Reader(hub, sends, rng.choice([("a",), ("b",), ("a", "b")])) for _ in range(12)]
+        for number in range(1, 400):
+            names = rng.choice([["a"], ["b"], ["a", "b"]])
+            await hub.publish(names, str(number))
+            for name in names:
+                log[name].append(number)
+            if rng.random() < 0.5:
+                await asyncio.sleep(0)
+            await rng.choice(readers).step(rng)
+        for reader in readers:
+            await reader.settle()
+        await hub.publish(["a", "b"], "last")
+
+        for reader in readers:
+            got = await reader.finish()
+            assert got == sorted(set(got))
+            wanted = sorted({n for topic in reader.topics for n in log[topic] if n > reader.begin})
+            assert [n for n in wanted if n not in got and not reader.told(n)] == []
+        assert 0 == hub.health()["streams"]
+
+
+class _Reader:
+    """A client that comes, stalls, goes, and keeps a record."""
+
+    def __init__(self, hub: Hub, sends: Sends, topics: tuple[str, ...]) -> None:
+        self.hub = hub
+        self.sends = sends
+        self.topics = topics
+        self.begin = -1  # position at which it first came
+        self.last = ""
+        self.got: list[int] = []
+        self.gaps: list[tuple[int, int]] = []
+        self.context: AbstractAsyncContextManager[Stream] | None = None
+        self.stream: Stream | None = None
+
+    async def step(self, rng: random.Random) -> None:
+        if self.stream is None:
+            await self.come()
+        elif rng.random() < 0.3:
+            self.stream.stall()
+        elif rng.random() < 0.3:
+            self.stream.resume()
+        elif rng.random() < 0.3:
+            await self.go()
+
+    async def come(self) -> None:
+        if not self.last:  # it left before its opening block came, or was never here
+            self.begin = int(str(self.hub.health()["head"]))
+        self.context = follow(
+            self.hub, *self.topics, sends=self.sends, last_event_id=self.last or None
+        )
+        self.stream = await self.context.__aenter__()
+
+    async def go(self) -> None:
+        assert self.stream is not None
+        assert self.context is not None
+        self.stream.disconnect()
+        await self.stream.ended()
+        self.read()
+        await self.context.__aexit__(None, None, None)
+        self.stream = None
+
+    def read(self) -> None:
+        assert self.stream is not None
+        raw = self.stream.unread
+        self.stream._rest = b""
+        self.stream._chunks.clear()
+        decoder = self.stream._decoder
+        for event in decoder.feed(raw):
+            if event.event == "gap":
+                gap = event.json()
+                self.gaps.append(tuple(int(gap[end].partition("-")[2]) for end in ("from", "to")))  # type: ignore[arg-type]
+            elif event.data != "last":
+                self.got.append(int(event.data))
+        self.last = decoder.last_event_id or self.last
+
+    def told(self, number: int) -> bool:
+        return any(after < number <= to for after, to in self.gaps)
+
+    async def settle(self) -> None:
+        if self.stream is not None and not self.stream.running:
+            await self.go()
+        if self.stream is None:
+            await self.come()
+        assert self.stream is not None
+        self.stream.resume()
+
+    async def finish(self) -> list[int]:
+        assert self.stream is not None
+        async with asyncio.timeout(5):
+            while b"data: last" not in self.stream.unread and self.stream.running:
+                await asyncio.sleep(0)
+        await self.go()
+        return self.got
+
+
+def test_the_hub_starts_and_stops_twice_in_one_process_without_a_trace() -> None:
+    async def live() -> int:
+        async with started() as hub, follow(hub, "a") as stream:
+            await opened(stream)
+            await hub.publish("a", "x")
+            await stream.events(1)
+        await turns()
+        return len(asyncio.all_tasks())
+
+    assert [1, 1] == [asyncio.run(live()) for _ in range(2)]
+
+
+async def test_a_finished_stream_says_so() -> None:
+    async with started() as hub, follow(hub, "a") as stream:
+        await opened(stream)
+        hub.drain()
+        await stream.rest()
+
+        with pytest.raises(Ended):
+            await stream.block()

@@ -1,0 +1,161 @@
+"""The pump's pass: who is sent to, who is not, and who is handed back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fastsse.broadcast._pump import begin, finish, sweep
+from fastsse.broadcast.subscriber import Audience, Gate, Subscriber
+
+
+class _Future:
+    """granian's finished awaitable, and one that waits, in one."""
+
+    def __init__(self, waits: bool) -> None:
+        self.waits = waits
+
+    def __await__(self) -> _Future:
+        return self
+
+    def __next__(self) -> Any:
+        if not self.waits:
+            raise StopIteration
+        future = asyncio.get_running_loop().create_future()
+        future._asyncio_future_blocking = True
+        return future
+
+
+def member(send: Any, position: int = 0, *, live: bool = True, itself: bool = False) -> Subscriber:
+    subscriber = Subscriber(Audience(("a",), False, 0.0), send, position, 0.0, itself=itself)
+    subscriber.live = live
+    return subscriber
+
+
+async def _coroutine(_: object) -> None:
+    return None
+
+
+MESSAGE = {"type": "http.response.body", "body": b"x", "more_body": True}
+
+
+@pytest.mark.parametrize("send", [lambda _: _Future(False), _coroutine])
+async def test_who_has_room_is_sent_to_and_moves(send: Any) -> None:
+    members = [member(send) for _ in range(3)]
+
+    assert (3, []) == sweep(members, 0, 3, MESSAGE, 1, 5)
+
+    assert [5, 5, 5] == [m.position for m in members]
+
+
+async def test_a_pass_may_stop_in_the_middle() -> None:
+    members = [member(_coroutine) for _ in range(4)]
+
+    assert (2, []) == sweep(members, 1, 3, MESSAGE, 1, 1)
+
+    assert [0, 1, 1, 0] == [m.position for m in members]
+
+
+async def test_who_has_no_room_is_handed_back_half_sent() -> None:
+    blocked = member(lambda _: _Future(True))
+
+    finished, [(subscriber, half)] = sweep([blocked], 0, 1, MESSAGE, 1, 1)
+
+    assert (0, blocked) == (finished, subscriber)
+    assert not half.done  # type: ignore[union-attr]
+    assert 1 == blocked.position
+
+
+async def test_who_has_the_message_already_is_passed_over_and_who_has_a_part_is_handed_back() -> (
+    None
+):
+    whole, part = member(_coroutine, 5), member(_coroutine, 4)
+
+    assert (0, [(part, None)]) == sweep([whole, part], 0, 2, MESSAGE, 3, 5)
+
+    assert (5, 4) == (whole.position, part.position)
+
+
+async def test_who_is_blocked_is_passed_over_and_who_sends_itself_is_handed_back() -> None:
+    blocked, itself = member(_coroutine, live=False), member(_coroutine, live=False, itself=True)
+
+    assert (0, [(itself, None)]) == sweep([blocked, itself], 0, 2, MESSAGE, 1, 1)
+
+
+async def test_a_heartbeat_moves_nobody() -> None:
+    ahead = member(_coroutine, 7)
+
+    assert (1, []) == sweep([ahead], 0, 1, MESSAGE, 0, 0)
+
+    assert 7 == ahead.position
+
+
+async def test_what_a_send_raises_is_handed_back_and_stops_nobody() -> None:
+    def broken(_: object) -> Any:
+        raise OSError("gone")
+
+    async def later(_: object) -> None:
+        raise OSError("gone")
+
+    members = [member(broken), member(later), member(_coroutine)]
+
+    finished, rest = sweep(members, 0, 3, MESSAGE, 1, 1)
+
+    assert 1 == finished
+    assert [OSError, OSError] == [type(outcome) for _, outcome in rest]
+
+
+async def test_a_half_done_awaitable_is_finished_with_its_value() -> None:
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def wait() -> str:
+        await asyncio.sleep(0)
+        return await future
+
+    half = begin(wait())
+    asyncio.get_running_loop().call_soon(future.set_result, "value")
+
+    assert await finish(half, Gate())
+    assert "value" == half.value
+
+
+async def test_a_shut_gate_lets_the_waiting_task_go_and_closes_the_awaitable() -> None:
+    closed: list[bool] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    gate = Gate()
+    half = begin(wait())
+    asyncio.get_running_loop().call_soon(gate.close)
+
+    assert not await finish(half, gate)
+
+    assert [True] == closed
+    assert not await finish(begin(wait()), gate)
+
+
+async def test_cancelling_the_task_closes_the_awaitable() -> None:
+    closed: list[bool] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    async def park() -> None:
+        await finish(begin(wait()), Gate())
+
+    task = asyncio.ensure_future(park())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [True] == closed
