@@ -1,7 +1,15 @@
-"""Chooser of the pump: one pass over the subscribers of an audience."""
+"""Chooser of the pump: one pass over the subscribers of an audience, compiled or pure, as the codec is."""
 
 from __future__ import annotations
 
-from fastsse.broadcast._pump_py import Half, begin, finish, sweep
+from typing import TYPE_CHECKING
 
-__all__ = ["Half", "begin", "finish", "sweep"]
+from fastsse import COMPILED
+from fastsse.broadcast._pump_py import finish
+
+__all__ = ["Half", "Member", "begin", "finish", "sweep"]
+
+if TYPE_CHECKING or not COMPILED:
+    from fastsse.broadcast._pump_py import Half, Member, begin, sweep
+else:
+    from fastsse.broadcast._pump_c import Half, Member, begin, sweep

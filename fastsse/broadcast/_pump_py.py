@@ -15,15 +15,35 @@ import asyncio
 import types
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from fastsse.broadcast.subscriber import Gate, Subscriber
+    from fastsse.broadcast.subscriber import Gate
 
-__all__ = ["Half", "begin", "finish", "sweep"]
+__all__ = ["Half", "Member", "begin", "finish", "sweep"]
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
+M = TypeVar("M", bound="Member")
+
+
+class Member:
+    """What the pump needs to know of a subscriber.
+
+    Attributes:
+        send: the connection's ASGI `send`.
+        position: of the last event that was handed to `send`: everything up to here is on its way.
+        live: the pump may call `send`; no earlier call is pending.
+        itself: the connection's own task sends; the pump only hands it back.
+    """
+
+    __slots__ = ("itself", "live", "position", "send")
+
+    def __init__(self, send: Send, position: int, itself: bool) -> None:
+        self.send = send
+        self.position = position
+        self.itself = itself
+        self.live = False
 
 
 class Half:
@@ -79,7 +99,8 @@ class _Steps:
 def begin(awaitable: Awaitable[Any]) -> Half:
     """Step an awaitable once. What it raises is raised here."""
     if isinstance(awaitable, types.CoroutineType):
-        return Half(_Steps(cast("types.CoroutineType[Any, Any, Any]", awaitable)))
+        coroutine: Any = awaitable
+        return Half(_Steps(coroutine))
     return Half(awaitable.__await__())
 
 
@@ -121,8 +142,8 @@ def _wake(waiter: asyncio.Future[None], _: object) -> None:
 
 
 def sweep(
-    members: list[Subscriber], start: int, stop: int, message: Message, first: int, last: int
-) -> tuple[int, list[tuple[Subscriber, Half | Exception | None]]]:
+    members: list[M], start: int, stop: int, message: Message, first: int, last: int
+) -> tuple[int, list[tuple[M, Half | Exception | None]]]:
     """Send one message to the members from `start` to `stop`, whose positions lie before `first`.
 
     Args:
@@ -136,26 +157,26 @@ def sweep(
         or with None for who has a part of the message already, or sends for itself.
     """
     finished = 0
-    rest: list[tuple[Subscriber, Half | Exception | None]] = []
+    rest: list[tuple[M, Half | Exception | None]] = []
     for index in range(start, stop):
-        subscriber = members[index]
-        if not subscriber.live:
-            if subscriber.itself:
-                rest.append((subscriber, None))
+        member = members[index]
+        if not member.live:
+            if member.itself:
+                rest.append((member, None))
             continue
         if first:
-            if subscriber.position >= first:
-                if subscriber.position < last:
-                    rest.append((subscriber, None))
+            if member.position >= first:
+                if member.position < last:
+                    rest.append((member, None))
                 continue
-            subscriber.position = last
+            member.position = last
         try:
-            half = begin(subscriber.send(message))
+            half = begin(member.send(message))
         except Exception as error:
-            rest.append((subscriber, error))
+            rest.append((member, error))
             continue
         if half.done:
             finished += 1
         else:
-            rest.append((subscriber, half))
+            rest.append((member, half))
     return finished, rest

@@ -70,14 +70,14 @@ class Receipt(NamedTuple):
 class _Sweep:
     """A join on its way to the members of an audience, in bounded steps."""
 
-    __slots__ = ("audience", "first", "index", "last", "members", "message")
+    __slots__ = ("events", "first", "index", "last", "members", "message")
 
     def __init__(
-        self, audience: Audience, message: dict[str, Any], first: int, last: int, turn: int
+        self, audience: Audience, message: Message, events: int, first: int, last: int, turn: int
     ) -> None:
         members = list(audience.members)
         start = turn % len(members)
-        self.audience = audience
+        self.events = events
         self.members = members[start:] + members[:start]  # nobody is always the last
         self.message = message
         self.first = first  # 0: a heartbeat
@@ -350,9 +350,9 @@ class Hub:
             finished, rest = sweep(
                 going.members, going.index, stop, going.message, going.first, going.last
             )
-            self.joined += finished
+            self._count(finished, going.events)
             for subscriber, outcome in rest:
-                self._after(subscriber, outcome, beat=not going.first)
+                self._after(subscriber, outcome, going)
             going.index = stop
             self._sweep = going if stop < len(going.members) else None
         assert self._loop is not None
@@ -371,26 +371,32 @@ class Hub:
             if audience.pending:
                 self._dirty.append(audience)
             audience.quiet_since = self._loop.time()
-            self.delivered += join.events * len(audience.members)
-            return _Sweep(audience, join.message, first, join.last, self._turns)
+            return _Sweep(audience, join.message, join.events, first, join.last, self._turns)
         while self._beats:
             audience = self._beats.popleft()
             if audience.members:
                 audience.quiet_since = self._loop.time()
-                return _Sweep(audience, _HEARTBEAT, 0, 0, self._turns)
+                return _Sweep(audience, _HEARTBEAT, 0, 0, 0, self._turns)
         return None
 
+    def _count(self, sends: int, events: int) -> None:
+        if events:
+            self.joined += sends
+            self.delivered += sends * events
+
     def _after(
-        self, subscriber: Subscriber, outcome: Half | Exception | None, *, beat: bool
+        self, subscriber: Subscriber, outcome: Half | Exception | None, going: _Sweep
     ) -> None:
         """Who could not be sent to in passing."""
         if isinstance(outcome, Exception):
             _log.debug("send failed", exc_info=outcome)
             subscriber.end("disconnected")
         elif subscriber.itself:
-            subscriber.beat = subscriber.beat or beat
+            subscriber.beat = subscriber.beat or not going.events
             subscriber.park.wake()
         else:
+            if outcome is not None:
+                self._count(1, going.events)
             self._block(subscriber, outcome)
 
     def _block(self, subscriber: Subscriber, half: Half | None) -> None:
@@ -436,8 +442,7 @@ class Hub:
 
     def _advance(self, subscriber: Subscriber, join: Join) -> None:
         subscriber.position = join.last
-        self.joined += 1
-        self.delivered += join.events
+        self._count(1, join.events)
         if subscriber.events >= 0:
             subscriber.events += join.events
             subscriber.size += join.size

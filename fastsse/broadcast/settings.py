@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from typing import Any
 
 __all__ = ["ENVIRONMENT_PREFIX", "SettingError", "Settings"]
 
@@ -190,7 +190,8 @@ def _lift(value: Any, default: Any) -> Any:
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(cast("list[Any]", value))
+        parts: list[Any] = value
+        return tuple(parts)
     return value
 
 
@@ -198,7 +199,8 @@ def _check(name: str, value: Any, default: Any, metadata: Mapping[str, Any]) -> 
     if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
         raise SettingError(f"{name} {value!r}: must be {type(default).__name__}")
     if isinstance(value, tuple):
-        for part in cast("tuple[Any, ...]", value):
+        parts: Any = value
+        for part in parts:
             if not isinstance(part, str) or not part:
                 raise SettingError(f"{name} {part!r}: must be text, not empty")
         return

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from fastsse.broadcast._pump import Member
+
 if TYPE_CHECKING:
     from fastsse.broadcast._pump_py import Send
     from fastsse.broadcast.history import Frame
@@ -82,15 +84,11 @@ class Audience:
         self.quiet_since = now
 
 
-class Subscriber:
+class Subscriber(Member):
     """One stream.
 
     Attributes:
         audience: whom it shares its bytes with.
-        send: the connection's ASGI `send`.
-        position: of the last event that was handed to `send`: everything up to here is on its way.
-        live: the pump may call `send`; no earlier call is pending.
-        itself: the connection's own task sends; the pump only wakes it.
         ended: nothing more is sent.
         ending: the last block, once the stream shall end as soon as its pending send allows.
         deadline: loop time at which its lifetime is over.
@@ -114,13 +112,9 @@ class Subscriber:
         "ended",
         "ending",
         "events",
-        "itself",
         "latest",
-        "live",
         "park",
-        "position",
         "reason",
-        "send",
         "size",
         "skip",
         "told",
@@ -129,11 +123,8 @@ class Subscriber:
     def __init__(
         self, audience: Audience, send: Send, position: int, deadline: float, *, itself: bool
     ) -> None:
+        super().__init__(send, position, itself)
         self.audience = audience
-        self.send = send
-        self.position = position
-        self.live = False
-        self.itself = itself
         self.ended = False
         self.ending: bytes | None = None
         self.deadline = deadline

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from types import ModuleType
 from typing import Any
 
 import pytest
+from twins import PUMP, load_twin
 
-from fastsse.broadcast._pump import begin, finish, sweep
-from fastsse.broadcast.subscriber import Audience, Gate, Subscriber
+from fastsse.broadcast._pump_py import finish
+from fastsse.broadcast.subscriber import Gate
+
+
+@pytest.fixture(params=["py", "c"])
+def pump(request: pytest.FixtureRequest) -> ModuleType:
+    """One twin's module: `pump.sweep`, `pump.begin`, `pump.Member`, `pump.Half`."""
+    return load_twin(request.param, PUMP)
 
 
 class _Future:
@@ -28,10 +36,12 @@ class _Future:
         return future
 
 
-def member(send: Any, position: int = 0, *, live: bool = True, itself: bool = False) -> Subscriber:
-    subscriber = Subscriber(Audience(("a",), False, 0.0), send, position, 0.0, itself=itself)
-    subscriber.live = live
-    return subscriber
+def member(
+    pump: ModuleType, send: Any, position: int = 0, *, live: bool = True, itself: bool = False
+) -> Any:
+    made = pump.Member(send, position, itself)
+    made.live = live
+    return made
 
 
 async def _coroutine(_: object) -> None:
@@ -42,86 +52,94 @@ MESSAGE = {"type": "http.response.body", "body": b"x", "more_body": True}
 
 
 @pytest.mark.parametrize("send", [lambda _: _Future(False), _coroutine])
-async def test_who_has_room_is_sent_to_and_moves(send: Any) -> None:
-    members = [member(send) for _ in range(3)]
+async def test_who_has_room_is_sent_to_and_moves(pump: ModuleType, send: Any) -> None:
+    members = [member(pump, send) for _ in range(3)]
 
-    assert (3, []) == sweep(members, 0, 3, MESSAGE, 1, 5)
+    assert (3, []) == pump.sweep(members, 0, 3, MESSAGE, 1, 5)
 
     assert [5, 5, 5] == [m.position for m in members]
 
 
-async def test_a_pass_may_stop_in_the_middle() -> None:
-    members = [member(_coroutine) for _ in range(4)]
+async def test_a_pass_may_stop_in_the_middle(pump: ModuleType) -> None:
+    members = [member(pump, _coroutine) for _ in range(4)]
 
-    assert (2, []) == sweep(members, 1, 3, MESSAGE, 1, 1)
+    assert (2, []) == pump.sweep(members, 1, 3, MESSAGE, 1, 1)
 
     assert [0, 1, 1, 0] == [m.position for m in members]
 
 
-async def test_who_has_no_room_is_handed_back_half_sent() -> None:
-    blocked = member(lambda _: _Future(True))
+async def test_who_has_no_room_is_handed_back_half_sent(pump: ModuleType) -> None:
+    blocked = member(pump, lambda _: _Future(True))
 
-    finished, [(subscriber, half)] = sweep([blocked], 0, 1, MESSAGE, 1, 1)
+    finished, [(subscriber, half)] = pump.sweep([blocked], 0, 1, MESSAGE, 1, 1)
 
     assert (0, blocked) == (finished, subscriber)
-    assert not half.done  # type: ignore[union-attr]
+    assert isinstance(half, pump.Half)
+    assert not half.done
     assert 1 == blocked.position
 
 
-async def test_who_has_the_message_already_is_passed_over_and_who_has_a_part_is_handed_back() -> (
-    None
-):
-    whole, part = member(_coroutine, 5), member(_coroutine, 4)
+async def test_who_has_the_message_already_is_passed_over_and_who_has_a_part_is_handed_back(
+    pump: ModuleType,
+) -> None:
+    whole, part = member(pump, _coroutine, 5), member(pump, _coroutine, 4)
 
-    assert (0, [(part, None)]) == sweep([whole, part], 0, 2, MESSAGE, 3, 5)
+    assert (0, [(part, None)]) == pump.sweep([whole, part], 0, 2, MESSAGE, 3, 5)
 
     assert (5, 4) == (whole.position, part.position)
 
 
-async def test_who_is_blocked_is_passed_over_and_who_sends_itself_is_handed_back() -> None:
-    blocked, itself = member(_coroutine, live=False), member(_coroutine, live=False, itself=True)
+async def test_who_is_blocked_is_passed_over_and_who_sends_itself_is_handed_back(
+    pump: ModuleType,
+) -> None:
+    blocked, itself = (
+        member(pump, _coroutine, live=False),
+        member(pump, _coroutine, live=False, itself=True),
+    )
 
-    assert (0, [(itself, None)]) == sweep([blocked, itself], 0, 2, MESSAGE, 1, 1)
+    assert (0, [(itself, None)]) == pump.sweep([blocked, itself], 0, 2, MESSAGE, 1, 1)
 
 
-async def test_a_heartbeat_moves_nobody() -> None:
-    ahead = member(_coroutine, 7)
+async def test_a_heartbeat_moves_nobody(pump: ModuleType) -> None:
+    ahead = member(pump, _coroutine, 7)
 
-    assert (1, []) == sweep([ahead], 0, 1, MESSAGE, 0, 0)
+    assert (1, []) == pump.sweep([ahead], 0, 1, MESSAGE, 0, 0)
 
     assert 7 == ahead.position
 
 
-async def test_what_a_send_raises_is_handed_back_and_stops_nobody() -> None:
+async def test_what_a_send_raises_is_handed_back_and_stops_nobody(pump: ModuleType) -> None:
     def broken(_: object) -> Any:
         raise OSError("gone")
 
     async def later(_: object) -> None:
         raise OSError("gone")
 
-    members = [member(broken), member(later), member(_coroutine)]
+    members = [member(pump, broken), member(pump, later), member(pump, _coroutine)]
 
-    finished, rest = sweep(members, 0, 3, MESSAGE, 1, 1)
+    finished, rest = pump.sweep(members, 0, 3, MESSAGE, 1, 1)
 
     assert 1 == finished
     assert [OSError, OSError] == [type(outcome) for _, outcome in rest]
 
 
-async def test_a_half_done_awaitable_is_finished_with_its_value() -> None:
+async def test_a_half_done_awaitable_is_finished_with_its_value(pump: ModuleType) -> None:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def wait() -> str:
         await asyncio.sleep(0)
         return await future
 
-    half = begin(wait())
+    half = pump.begin(wait())
     asyncio.get_running_loop().call_soon(future.set_result, "value")
 
     assert await finish(half, Gate())
     assert "value" == half.value
 
 
-async def test_a_shut_gate_lets_the_waiting_task_go_and_closes_the_awaitable() -> None:
+async def test_a_shut_gate_lets_the_waiting_task_go_and_closes_the_awaitable(
+    pump: ModuleType,
+) -> None:
     closed: list[bool] = []
 
     async def wait() -> None:
@@ -131,16 +149,16 @@ async def test_a_shut_gate_lets_the_waiting_task_go_and_closes_the_awaitable() -
             closed.append(True)
 
     gate = Gate()
-    half = begin(wait())
+    half = pump.begin(wait())
     asyncio.get_running_loop().call_soon(gate.close)
 
     assert not await finish(half, gate)
 
     assert [True] == closed
-    assert not await finish(begin(wait()), gate)
+    assert not await finish(pump.begin(wait()), gate)
 
 
-async def test_cancelling_the_task_closes_the_awaitable() -> None:
+async def test_cancelling_the_task_closes_the_awaitable(pump: ModuleType) -> None:
     closed: list[bool] = []
 
     async def wait() -> None:
@@ -150,7 +168,7 @@ async def test_cancelling_the_task_closes_the_awaitable() -> None:
             closed.append(True)
 
     async def park() -> None:
-        await finish(begin(wait()), Gate())
+        await finish(pump.begin(wait()), Gate())
 
     task = asyncio.ensure_future(park())
     await asyncio.sleep(0)

@@ -1,0 +1,31 @@
+"""Loading one twin by name, for the fixtures that run a test over both."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+import pytest
+
+__all__ = ["CODEC", "PUMP", "load_twin"]
+
+CODEC = "fastsse._codec_{}"
+PUMP = "fastsse.broadcast._pump_{}"
+INSTALL = "build it: python -m pip install --editable ."
+
+
+def is_set(variable: str) -> bool:
+    return os.environ.get(variable, "0") not in ("", "0")
+
+
+def load_twin(name: str, modules: str = CODEC) -> ModuleType:
+    """The twin "py" or "c". Skips where the compiled one was left out on purpose, fails where it must be."""
+    if name == "c" and is_set("FASTSSE_NO_EXTENSIONS"):
+        pytest.skip("FASTSSE_NO_EXTENSIONS is set")
+    try:
+        return importlib.import_module(modules.format(name))
+    except ImportError as error:
+        if is_set("FASTSSE_REQUIRE_EXTENSIONS"):
+            pytest.fail(f"FASTSSE_REQUIRE_EXTENSIONS is set, and {error}; {INSTALL}")
+        pytest.skip(f"no compiled twin here ({error}); {INSTALL}")
