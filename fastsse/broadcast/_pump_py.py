@@ -58,7 +58,7 @@ class Half:
     __slots__ = ("_iterator", "done", "value", "waits_for")
 
     def __init__(self, iterator: Any) -> None:
-        self._iterator = iterator
+        self._iterator: Any = iterator
         self.waits_for: Any = None
         self.done = False
         self.value: Any = None
@@ -71,7 +71,8 @@ class Half:
         except StopIteration as stop:
             self.done = True
             self.value = stop.value
-            self._iterator = self.waits_for = None
+            self._iterator = None
+            self.waits_for = None
 
     def drop(self) -> None:
         """Give it up where it stands."""
@@ -99,8 +100,7 @@ class _Steps:
 def begin(awaitable: Awaitable[Any]) -> Half:
     """Step an awaitable once. What it raises is raised here."""
     if isinstance(awaitable, types.CoroutineType):
-        coroutine: Any = awaitable
-        return Half(_Steps(coroutine))
+        return Half(_Steps(awaitable))  # pyright: ignore[reportUnknownArgumentType]
     return Half(awaitable.__await__())
 
 

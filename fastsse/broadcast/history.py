@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from heapq import merge
 from operator import attrgetter
 
+from fastsse import Event, decode
+
 __all__ = ["Frame", "History", "Lost"]
 
 _OBJECTS = 160  # bytes that a kept frame costs beside its block: the object, its list slot, the bytes header
@@ -34,12 +36,20 @@ class Frame:
         block: its block, id included.
     """
 
-    __slots__ = ("block", "position", "topics")
+    __slots__ = ("_event", "block", "position", "topics")
 
     def __init__(self, position: int, topics: tuple[str, ...], block: bytes) -> None:
         self.position = position
         self.topics = topics
         self.block = block
+        self._event: Event | None = None
+
+    @property
+    def event(self) -> Event:
+        """The block as its readers will see it; read once, and only for those who ask."""
+        if self._event is None:
+            [self._event] = decode(self.block)
+        return self._event
 
 
 class Lost:

@@ -16,22 +16,25 @@ import asyncio
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsse import InvalidField, encode, encode_comment
 from fastsse.broadcast._pump import Half, begin, finish, sweep
+from fastsse.broadcast.audiences import Audience, Audiences, Filter
 from fastsse.broadcast.history import Frame, History
 from fastsse.broadcast.joins import GAP, JOIN_SIZE, Join, Joins, body_message
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.stores import Draft, Entry, Store
 from fastsse.broadcast.stores.memory import MemoryStore
-from fastsse.broadcast.subscriber import Audience, Gate, Subscriber
+from fastsse.broadcast.subscriber import Gate, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from typing_extensions import Buffer
+
+    from fastsse.broadcast.embedding import HubResponse, Subscription
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
@@ -119,8 +122,7 @@ class Hub:
         self._joins = Joins(self._history, "", knobs.retry)
         self._epoch = ""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._audiences: dict[tuple[tuple[str, ...], bool], Audience] = {}
-        self._by_topic: dict[str, dict[Audience, None]] = {}
+        self._audiences = Audiences()
         self._streams = 0
         self._dirty: deque[Audience] = deque()  # audiences with pending frames
         self._beats: deque[Audience] = deque()  # audiences that are due a heartbeat
@@ -163,7 +165,7 @@ class Hub:
         if self._loop is None:
             return
         retry = self.settings.retry
-        for subscriber in self._subscribers():
+        for subscriber in self._audiences.members():
             later = retry + random.randrange(retry + 1)
             self._end(subscriber, "shutdown", encode(None, comment="shutdown", retry=later))
         self._loop.call_later(_LAST_WORDS, self._cut)
@@ -184,7 +186,7 @@ class Hub:
         self._loop = None
 
     def _cut(self) -> None:
-        for subscriber in self._subscribers():
+        for subscriber in self._audiences.members():
             subscriber.end("shutdown")
 
     @property
@@ -199,7 +201,7 @@ class Hub:
             "epoch": self._epoch,
             "head": self._history.head,
             "streams": self._streams,
-            "topics": len(self._by_topic),
+            "topics": self._audiences.topics,
             "history": {"topics": self._history.topics, "bytes": self._history.size},
             "published": self.published,
             "delivered": self.delivered,
@@ -234,10 +236,32 @@ class Hub:
         draft = self._draft(topics, data, event, retry)
         if self._loop is None:
             raise RuntimeError("the hub is not started")
-        matched = self._matched(draft.topics)
+        matched = self._audiences.matched(draft.topics)
         position = await self._store.append(draft)
         self.published += 1
         return Receipt(self._joins.id(position), draft.topics, matched)
+
+    def publish_threadsafe(
+        self,
+        topics: str | Iterable[str],
+        data: str | Buffer,
+        *,
+        event: str | None = None,
+        retry: int | None = None,
+        timeout: float | None = None,
+    ) -> Receipt:
+        """`publish`, from a thread that is not the loop's; waits for the receipt.
+
+        Args:
+            timeout: seconds to wait for the loop; None for as long as it takes.
+
+        Raises:
+            TimeoutError: the loop had no time; the event may still be published.
+        """
+        if self._loop is None:
+            raise RuntimeError("the hub is not started")
+        publishing = self.publish(topics, data, event=event, retry=retry)
+        return asyncio.run_coroutine_threadsafe(publishing, self._loop).result(timeout)
 
     def check(
         self,
@@ -301,13 +325,6 @@ class Hub:
                 raise InvalidField("data", f"{size} bytes", f"must be at most {limit} bytes")
         return Draft(names, block)
 
-    def _matched(self, topics: tuple[str, ...]) -> int:
-        """How many streams follow one of these topics."""
-        if len(topics) == 1:
-            return sum(len(a.members) for a in self._by_topic.get(topics[0], ()))
-        audiences = {a for topic in topics for a in self._by_topic.get(topic, ())}
-        return sum(len(a.members) for a in audiences)
-
     # Deliver.
 
     def _report(self, entry: Entry) -> None:
@@ -315,8 +332,8 @@ class Hub:
         frame = self._joins.frame(entry.position, entry.topics, entry.block)
         self._history.append(frame)
         for topic in entry.topics:
-            for audience in self._by_topic.get(topic, ()):
-                if audience.newest != frame.position:
+            for audience in self._audiences.of(topic):
+                if audience.newest != frame.position and audience.takes(frame):
                     self._put(audience, frame)
         if self._dirty and not self._turn_due:
             self._schedule_flush()
@@ -440,6 +457,13 @@ class Hub:
             if join.size * 2 > JOIN_SIZE:
                 await asyncio.sleep(0)  # a send that has room does not yield: others want to run
 
+    def take_next(self, subscriber: Subscriber) -> Join | None:
+        """The next join of one who is not sent to but takes; None when it has everything."""
+        join = self._joins.next(subscriber)
+        if join is not None:
+            self._advance(subscriber, join)
+        return join
+
     def _advance(self, subscriber: Subscriber, join: Join) -> None:
         subscriber.position = join.last
         self._count(1, join.events)
@@ -508,10 +532,11 @@ class Hub:
         self,
         receive: Receive,
         send: Send,
-        topics: Sequence[str],
+        topics: str | Iterable[str],
         *,
         last_event_id: str | None = None,
         labels: bool = False,
+        filter: Filter | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
         """One event stream, from its response's start to its end; returns when it is over.
@@ -521,37 +546,89 @@ class Hub:
             topics: what it follows.
             last_event_id: where the reader left off; ``earliest`` for all that is kept.
             labels: begin each block with a comment that names its topics.
+            filter: which events it gets; all when None. A stream with a filter shares no bytes with others.
             headers: more response headers.
 
         Raises:
             InvalidField: a topic cannot be followed; nothing was sent.
             RuntimeError: the hub is not started, or it is full or draining: ask before.
         """
-        names = self.check_topics(topics, self.settings.topics_per_stream)
-        if self._loop is None or self.draining or self.full:
-            raise RuntimeError("the hub takes no stream now: it is not started, draining or full")
-        audience = self._audience(names, labels)
-        opening = self._joins.opening(names, last_event_id)
         itself = not self._may_step(send, receive)
-        subscriber = Subscriber(audience, send, opening.position, self._deadline(), itself=itself)
-        subscriber.told = opening.told
-        subscriber.latest = self.settings.slow_policy == "latest"
-        audience.members[subscriber] = None
-        self._streams += 1
+        subscriber, block = self.admit(topics, last_event_id, labels, filter, send, itself)
+        start = {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*EVENT_STREAM_HEADERS, *headers],
+        }
         try:
-            start = {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [*EVENT_STREAM_HEADERS, *headers],
-            }
-            if await self._open(subscriber, start, opening.block):
+            if await self._open(subscriber, start, block):
                 await (self._serve if itself else self._park)(subscriber, receive)
         except Exception:
             # A server may raise once its client has gone; nobody is left to be told.
             _log.debug("stream failed", exc_info=True)
         finally:
             subscriber.end("disconnected")
-            self._leave(subscriber)
+            self.dismiss(subscriber)
+
+    def subscribe(
+        self,
+        topics: str | Iterable[str],
+        *,
+        last_event_id: str | None = None,
+        filter: Filter | None = None,
+    ) -> Subscription:
+        """Follow topics in this process: ``async with hub.subscribe("news") as events: async for event in events``.
+
+        Arguments and errors as `stream`.
+        """
+        from fastsse.broadcast.embedding import Subscription
+
+        return Subscription(self, topics, last_event_id, filter)
+
+    def response(
+        self,
+        topics: str | Iterable[str],
+        *,
+        last_event_id: str | None = None,
+        labels: bool = False,
+        filter: Filter | None = None,
+    ) -> HubResponse:
+        """A stream as an ASGI response, for an endpoint of any framework to return.
+
+        Arguments as `stream`; the request's own ``Last-Event-ID`` is used when `last_event_id` is None.
+
+        Raises:
+            InvalidField: a topic cannot be followed.
+        """
+        from fastsse.broadcast.embedding import HubResponse
+
+        names = self.check_topics(topics, self.settings.topics_per_stream)
+        return HubResponse(self, names, last_event_id, labels, filter)
+
+    def admit(
+        self,
+        topics: str | Iterable[str],
+        last_event_id: str | None,
+        labels: bool,
+        filter: Filter | None,
+        send: Send,
+        itself: bool,
+    ) -> tuple[Subscriber, bytes]:
+        """Register, so that nothing is missed from here on; the subscriber and its opening block.
+
+        For `stream` and `Subscription`; who admits must `dismiss`. Arguments and errors as `stream`.
+        """
+        names = self.check_topics(topics, self.settings.topics_per_stream)
+        if self._loop is None or self.draining or self.full:
+            raise RuntimeError("the hub takes no stream now: it is not started, draining or full")
+        audience = self._audiences.find(names, labels, filter, self._loop.time())
+        opening = self._joins.opening(names, last_event_id)
+        subscriber = Subscriber(audience, send, opening.position, self._deadline(), itself=itself)
+        subscriber.told = opening.told
+        subscriber.latest = self.settings.slow_policy == "latest"
+        audience.members[subscriber] = None
+        self._streams += 1
+        return subscriber, opening.block
 
     def _may_step(self, *callables: Any) -> bool:
         if self._direct is not None:
@@ -560,16 +637,6 @@ class Hub:
             type(getattr(own, "__self__", None)).__module__.partition(".")[0] in _SERVERS
             for own in callables
         )
-
-    def _audience(self, topics: tuple[str, ...], labels: bool) -> Audience:
-        assert self._loop is not None
-        key = (topics, labels)
-        audience = self._audiences.get(key)
-        if audience is None:
-            audience = self._audiences[key] = Audience(topics, labels, self._loop.time())
-            for topic in topics:
-                self._by_topic.setdefault(topic, {})[audience] = None
-        return audience
 
     def _deadline(self) -> float:
         assert self._loop is not None
@@ -625,24 +692,15 @@ class Hub:
         finally:
             watch.cancel()
 
-    def _leave(self, subscriber: Subscriber) -> None:
-        audience = subscriber.audience
-        del audience.members[subscriber]
+    def dismiss(self, subscriber: Subscriber) -> None:
+        """Take an ended subscriber out."""
+        self._audiences.leave(subscriber)
         self._streams -= 1
         self.ended[subscriber.reason] += 1
-        _log.info("stream ended: %s; topics %s", subscriber.reason, ", ".join(audience.topics))
-        if not audience.members:
-            del self._audiences[audience.topics, audience.labels]
-            for topic in audience.topics:
-                followers = self._by_topic[topic]
-                del followers[audience]
-                if not followers:
-                    del self._by_topic[topic]
+        topics = ", ".join(subscriber.audience.topics)
+        _log.info("stream ended: %s; topics %s", subscriber.reason, topics)
         if self._all_gone is not None and not self._streams and not self._all_gone.done():
             self._all_gone.set_result(None)
-
-    def _subscribers(self) -> list[Subscriber]:
-        return [s for audience in self._audiences.values() for s in audience.members]
 
     # The one timer: heartbeats, lifetimes, slow readers.
 
@@ -658,7 +716,7 @@ class Hub:
         now = self._loop.time()
         heartbeat = self.settings.heartbeat
         half_tick = self._interval / 2
-        for audience in list(self._audiences.values()):
+        for audience in self._audiences:
             if heartbeat and now - audience.quiet_since >= heartbeat - half_tick:
                 self._beats.append(audience)
             for subscriber in audience.members:

@@ -15,8 +15,9 @@ from collections import OrderedDict
 from typing import Any
 
 from fastsse import encode
+from fastsse.broadcast.audiences import Audience
 from fastsse.broadcast.history import Frame, History, Lost
-from fastsse.broadcast.subscriber import Audience, Subscriber
+from fastsse.broadcast.subscriber import Subscriber
 
 __all__ = ["EARLIEST", "GAP", "JOIN_SIZE", "Join", "Joins"]
 
@@ -160,8 +161,10 @@ class Joins:
                 reason = "trimmed" if subscriber.events < 0 else "slow"
                 block = self._gap(self.id(item.after), item.position, reason, item.topics)
                 exact = False
-            else:
+            elif audience.takes(item):
                 block = _block(audience, item)
+            else:
+                continue
             if parts and size + len(block) > JOIN_SIZE:
                 break
             parts.append(block)

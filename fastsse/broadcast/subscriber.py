@@ -1,4 +1,4 @@
-"""One open event stream, and the audience that it is part of.
+"""One open event stream.
 
 A subscriber is a position, a `send` and a state; what it is still to get lies in the audience and in the history,
 never in a queue of its own. It knows nothing of how events come to be.
@@ -17,9 +17,9 @@ from fastsse.broadcast._pump import Member
 
 if TYPE_CHECKING:
     from fastsse.broadcast._pump_py import Send
-    from fastsse.broadcast.history import Frame
+    from fastsse.broadcast.audiences import Audience
 
-__all__ = ["Audience", "Gate", "Subscriber"]
+__all__ = ["Gate", "Subscriber"]
 
 
 class Gate:
@@ -46,42 +46,6 @@ class Gate:
 def _set(future: asyncio.Future[None] | None) -> None:
     if future is not None and not future.done():
         future.set_result(None)
-
-
-class Audience:
-    """The subscribers who follow the same topics in the same form: they share every byte that is sent.
-
-    Attributes:
-        topics: what they follow, sorted.
-        labels: whether their blocks name the topics.
-        members: the subscribers, in the order in which they came.
-        pending: frames that have been published and not yet been swept to the members.
-        newest: position of the last frame that was put to `pending`, so that an event of two topics comes once.
-        events, size: frames and bytes put to `pending` since the audience began; a blocked member's lag is a
-            difference of these.
-        quiet_since: loop time of the last sweep, for the heartbeat.
-    """
-
-    __slots__ = (
-        "events",
-        "labels",
-        "members",
-        "newest",
-        "pending",
-        "quiet_since",
-        "size",
-        "topics",
-    )
-
-    def __init__(self, topics: tuple[str, ...], labels: bool, now: float) -> None:
-        self.topics = topics
-        self.labels = labels
-        self.members: dict[Subscriber, None] = {}
-        self.pending: list[Frame] = []
-        self.newest = 0
-        self.events = 0
-        self.size = 0
-        self.quiet_since = now
 
 
 class Subscriber(Member):

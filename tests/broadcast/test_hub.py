@@ -329,7 +329,7 @@ async def test_a_reader_over_its_limits_is_skipped_ahead_with_a_gap(
 
 
 async def _skipped(hub: Hub) -> None:
-    while not any(s.skip for s in hub._subscribers()):
+    while not any(s.skip for s in hub._audiences.members()):
         await asyncio.sleep(0.005)
 
 

@@ -1,0 +1,126 @@
+"""The hub inside another application: a response for its endpoints, an iterator for its own code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from fastsse import Decoder, Event
+from fastsse.broadcast.joins import body_message
+
+if TYPE_CHECKING:
+    from fastsse.broadcast.audiences import Filter
+    from fastsse.broadcast.hub import Hub, Message, Receive, Send
+
+__all__ = ["HubResponse", "Subscription", "last_event_id"]
+
+
+def last_event_id(scope: Any) -> str | None:
+    """The request's ``Last-Event-ID`` (HTML standard, 9.2.4), or None."""
+    for name, value in scope["headers"]:
+        if name == b"last-event-id":
+            return bytes(value).decode("utf-8", "replace")
+    return None
+
+
+class HubResponse:
+    """One stream of a hub as an ASGI response. It answers 503 while the hub is full or draining."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        topics: tuple[str, ...],
+        last_event_id: str | None,
+        labels: bool,
+        filter: Filter | None,
+    ) -> None:
+        self._hub = hub
+        self._topics = topics
+        self._last_event_id = last_event_id
+        self._labels = labels
+        self._filter = filter
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        hub = self._hub
+        if hub.full or hub.draining:
+            headers = [(b"retry-after", b"1"), (b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send(body_message(b"", more=False))
+            return
+        last = self._last_event_id
+        await hub.stream(
+            receive,
+            send,
+            self._topics,
+            last_event_id=last_event_id(scope) if last is None else last,
+            labels=self._labels,
+            filter=self._filter,
+        )
+
+
+class Subscription:
+    """A subscriber in this process: an async iterator of events, gap events included.
+
+    It is never sent to, it takes: a slow consumer is bounded by the history alone, and a `gap` tells it what it
+    has missed. The iteration ends when the hub drains or its lifetime is over. Close it: use ``async with``.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        topics: str | Iterable[str],
+        last_event_id: str | None,
+        filter: Filter | None,
+    ) -> None:
+        self._hub = hub
+        self._subscriber, block = hub.admit(topics, last_event_id, False, filter, _nowhere, True)
+        self._decoder = Decoder(max_event_size=None)
+        self._events = deque(self._decoder.feed(block))  # taken, and not yet asked for
+        self._last = ""  # id of the last event that was asked for
+        self._open = True
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            await self._more()
+        event = self._events.popleft()
+        self._last = event.id
+        return event
+
+    @property
+    def last_event_id(self) -> str:
+        """Where it stands: give it to the next subscription to miss nothing."""
+        return self._last if self._events else self._decoder.last_event_id
+
+    async def _more(self) -> None:
+        subscriber = self._subscriber
+        if subscriber.ending is not None or subscriber.ended:
+            self.close()
+            raise StopAsyncIteration
+        join = self._hub.take_next(subscriber)
+        if join is not None:
+            self._events.extend(self._decoder.feed(join.message["body"]))
+            return
+        subscriber.park.idle = asyncio.get_running_loop().create_future()
+        await subscriber.park.idle
+
+    def close(self) -> None:
+        """Stop following. Idempotent."""
+        if self._open:
+            self._open = False
+            self._subscriber.end("closed")
+            self._hub.dismiss(self._subscriber)
+
+
+async def _nowhere(_: Message) -> None:
+    raise AssertionError("a subscription in this process has no connection")

@@ -1,0 +1,143 @@
+"""The hub inside another application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from driver import fetch, open_stream
+
+from fastsse import Event, InvalidField
+from fastsse.broadcast import Hub, Settings
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    made = Hub(Settings(heartbeat=0, lifetime=0, history_events=3))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_a_response_is_an_asgi_application_that_reads_the_last_event_id(hub: Hub) -> None:
+    first = await hub.publish("a", "1")
+    await hub.publish("a", "2")
+
+    headers = {"Last-Event-ID": first.id}
+    async with open_stream(hub.response("a"), headers=headers, sends="wrapped") as stream:
+        [event] = await stream.events(1)
+
+    assert "2" == event.data
+
+
+async def test_a_response_for_a_bad_topic_is_refused_when_it_is_made(hub: Hub) -> None:
+    with pytest.raises(InvalidField):
+        hub.response("a\nb")
+
+
+async def test_a_response_of_a_draining_hub_is_a_503(hub: Hub) -> None:
+    hub.drain()
+
+    answer = await fetch(hub.response("a"))
+
+    assert (503, "1") == (answer.status, answer.headers["retry-after"])
+
+
+async def test_a_filter_decides_for_one_stream_only_live_and_in_replay(hub: Hub) -> None:
+    await hub.publish(["a", "vip"], "old", event="x")
+    seen: list[tuple[Event, tuple[str, ...]]] = []
+
+    def only_x(event: Event, topics: tuple[str, ...]) -> bool:
+        seen.append((event, topics))
+        return event.event == "x"
+
+    filtered = hub.response("a", last_event_id="earliest", filter=only_x)
+    async with open_stream(filtered) as some, open_stream(hub.response("a")) as all_of_it:
+        await hub.publish("a", "no", event="y")
+        await hub.publish("a", "new", event="x")
+
+        assert ["old", "new"] == [event.data for event in await some.events(2)]
+        assert ["no", "new"] == [event.data for event in await all_of_it.events(2)]
+    assert ("a", "vip") == seen[0][1]
+
+
+async def test_a_filter_that_raises_withholds_and_is_logged(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: Event, _: object) -> bool:
+        return event.json()["ok"]  # type: ignore[no-any-return]
+
+    async with open_stream(hub.response("a", filter=broken)) as stream:
+        await hub.publish("a", "not json")
+        await hub.publish("a", '{"ok": true}')
+
+        assert ['{"ok": true}'] == [event.data for event in await stream.events(1)]
+    assert "filter raised" in caplog.text
+
+
+async def test_an_iterator_follows_live_and_from_where_it_left_off(hub: Hub) -> None:
+    async with hub.subscribe(["a", "b"]) as events:
+        await hub.publish("a", "1")
+        assert "1" == (await anext(events)).data
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        receipt = await hub.publish("b", "2", event="e")
+        assert Event("2", "e", receipt.id) == await waiting
+        assert receipt.id == events.last_event_id
+    await hub.publish("a", "3")
+
+    async with hub.subscribe("a", last_event_id=events.last_event_id) as events:
+        assert "3" == (await anext(events)).data
+    assert 0 == hub.health()["streams"]
+
+
+async def test_a_slow_iterator_is_told_what_it_missed(hub: Hub) -> None:
+    async with hub.subscribe("a") as events:
+        for number in range(10):
+            await hub.publish("a", str(number))
+            await asyncio.sleep(0)
+
+        got = [await anext(events) for _ in range(4)]
+
+    assert ["gap", "message", "message", "message"] == [event.event for event in got]
+    assert ["7", "8", "9"] == [event.data for event in got[1:]]
+
+
+async def test_an_iterator_ends_when_the_hub_drains(hub: Hub) -> None:
+    async with hub.subscribe("a") as events:
+        await hub.publish("a", "last")
+        waiting = asyncio.ensure_future(_all(events))
+        await asyncio.sleep(0)
+
+        hub.drain()
+
+        assert ["last"] == [event.data for event in await asyncio.wait_for(waiting, 5)]
+
+
+async def _all(events: Any) -> list[Event]:
+    return [event async for event in events]
+
+
+async def test_an_iterator_that_is_cancelled_can_be_closed(hub: Hub) -> None:
+    events = hub.subscribe("a")
+    waiting = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    events.close()
+    events.close()
+
+    assert 0 == hub.health()["streams"]
+
+
+async def test_a_thread_may_publish(hub: Hub) -> None:
+    async with hub.subscribe("a") as events:
+        receipt = await asyncio.to_thread(hub.publish_threadsafe, "a", "from a thread", timeout=5)
+
+        assert Event("from a thread", id=receipt.id) == await anext(events)
+        with pytest.raises(InvalidField):
+            await asyncio.to_thread(hub.publish_threadsafe, "", "x", timeout=5)
