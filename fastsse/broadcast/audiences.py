@@ -36,6 +36,7 @@ class Audience:
         newest: position of the last frame that was put to `pending`, so that an event of two topics comes once.
         events, size: frames and bytes put to `pending` since the audience began; a blocked member's lag is a
             difference of these.
+        pending_since: loop time at which the oldest of these frames came.
         quiet_since: loop time of the last sweep, for the heartbeat.
     """
 
@@ -46,6 +47,7 @@ class Audience:
         "members",
         "newest",
         "pending",
+        "pending_since",
         "quiet_since",
         "size",
         "topics",
@@ -62,6 +64,7 @@ class Audience:
         self.newest = 0
         self.events = 0
         self.size = 0
+        self.pending_since = now
         self.quiet_since = now
 
     def takes(self, frame: Frame) -> bool:
@@ -90,6 +93,11 @@ class Audiences:
     def topics(self) -> int:
         """How many topics are followed."""
         return len(self._by_topic)
+
+    def followers(self) -> Iterator[tuple[str, int]]:
+        """Each followed topic, and how many subscribers it has."""
+        for topic, audiences in self._by_topic.items():
+            yield topic, sum(len(audience.members) for audience in audiences)
 
     def members(self) -> list[Subscriber]:
         return [subscriber for audience in self._all for subscriber in audience.members]

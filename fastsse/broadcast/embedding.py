@@ -12,7 +12,8 @@ from fastsse.broadcast.joins import body_message
 
 if TYPE_CHECKING:
     from fastsse.broadcast.audiences import Filter
-    from fastsse.broadcast.hub import Hub, Message, Receive, Send
+    from fastsse.broadcast.delivery import Message, Receive, Send
+    from fastsse.broadcast.hub import Hub
 
 __all__ = ["HubResponse", "Subscription", "last_event_id"]
 

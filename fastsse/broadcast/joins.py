@@ -17,6 +17,7 @@ from typing import Any
 from fastsse import encode
 from fastsse.broadcast.audiences import Audience
 from fastsse.broadcast.history import Frame, History, Lost
+from fastsse.broadcast.stats import Stats
 from fastsse.broadcast.subscriber import Subscriber
 
 __all__ = ["EARLIEST", "GAP", "JOIN_SIZE", "Join", "Joins"]
@@ -59,14 +60,15 @@ class Joins:
     Args:
         epoch: the name of the log's numbering.
         retry: milliseconds, told to readers at the opening.
+        stats: where openings, gaps and skips are counted.
     """
 
-    def __init__(self, history: History, epoch: str, retry: int) -> None:
+    def __init__(self, history: History, epoch: str, retry: int, stats: Stats) -> None:
         self._history = history
         self._epoch = epoch
         self._retry = retry
+        self._stats = stats
         self._cached: OrderedDict[tuple[Audience, int], Join] = OrderedDict()
-        self.gaps = 0  # gap events made
 
     def id(self, position: int) -> str:
         """A position as it stands on the wire."""
@@ -84,12 +86,14 @@ class Joins:
         """
         history = self._history
         if not last_event_id:
-            return self._open_at(history.head)
+            return self._open_at("new", history.head)
         if last_event_id == EARLIEST:
-            return self._open_at(history.before_first(topics), history.floors(topics))
+            place = history.before_first(topics)
+            return self._open_at("earliest", place, history.floors(topics))
         match = _ID.fullmatch(last_event_id)
         if match is not None and match[1] == self._epoch and int(match[2]) <= history.head:
-            return self._open_at(int(match[2]))
+            return self._open_at("resumed", int(match[2]))
+        self._stats.openings["gap"] += 1
         reason = "unknown" if match is None or match[1] == self._epoch else "restart"
         position = history.before_first(topics)
         block = encode(None, comment="fastsse", retry=self._retry) + self._gap(
@@ -97,7 +101,8 @@ class Joins:
         )
         return Opening(position, block, history.floors(topics))
 
-    def _open_at(self, position: int, told: dict[str, int] | None = None) -> Opening:
+    def _open_at(self, kind: str, position: int, told: dict[str, int] | None = None) -> Opening:
+        self._stats.openings[kind] += 1
         block = encode(None, comment="fastsse", id=self.id(position), retry=self._retry)
         return Opening(position, block, told)
 
@@ -105,7 +110,7 @@ class Joins:
         self, after: str, position: int, reason: str, topics: tuple[str, ...], to: int | None = None
     ) -> bytes:
         """The event that tells of a gap. Its id is where the reader then stands, so it is told once."""
-        self.gaps += 1
+        self._stats.gaps[reason] += 1
         end = self.id(position if to is None else to)
         data = {"from": after, "to": end, "reason": reason, "topics": topics}
         text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
@@ -177,6 +182,7 @@ class Joins:
     def _skip(self, subscriber: Subscriber) -> Join:
         """Jump to the head, with a gap; by the policy "latest" the newest event of each topic follows it."""
         subscriber.skip = False
+        self._stats.skipped += 1
         audience = subscriber.audience
         after, head = subscriber.position, self._history.head
         newest: list[Frame] = []

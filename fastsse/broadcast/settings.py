@@ -116,6 +116,9 @@ class Settings:
         low=0,
         high=10_000,
     )
+    drain: float = _knob(
+        0.0, "at shutdown the streams end over this long; 0: at once", "s", low=0, high=3600
+    )
     origins: tuple[str, ...] = _knob(
         (), "origins of other sites whose pages may read and publish; *: any may read", "origins"
     )
@@ -189,22 +192,18 @@ def _lift(value: Any, default: Any) -> Any:
     """TOML and callers may write 15 for 15.0 and a list for a tuple."""
     if isinstance(default, float) and type(value) is int:
         return float(value)
-    if isinstance(default, tuple) and isinstance(value, list):
-        parts: list[Any] = value
-        return tuple(parts)
+    if isinstance(default, tuple) and type(value) in (list,):
+        return tuple(value)
     return value
 
 
 def _check(name: str, value: Any, default: Any, metadata: Mapping[str, Any]) -> None:
     if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
         raise SettingError(f"{name} {value!r}: must be {type(default).__name__}")
-    if isinstance(value, tuple):
-        parts: Any = value
-        for part in parts:
-            if not isinstance(part, str) or not part:
-                raise SettingError(f"{name} {part!r}: must be text, not empty")
+    if isinstance(default, tuple):
+        _check_parts(name, value)
         return
-    if isinstance(value, str):
+    if isinstance(default, str):
         if value not in metadata["choices"]:
             raise SettingError(f"{name} {value!r}: must be one of {', '.join(metadata['choices'])}")
         return
@@ -212,3 +211,9 @@ def _check(name: str, value: Any, default: Any, metadata: Mapping[str, Any]) -> 
     if not low <= value <= high:  # NaN is in no range
         unit = f" {metadata['unit']}" if metadata["unit"] else ""
         raise SettingError(f"{name} {value!r}: must be {low:g} to {high:g}{unit}")
+
+
+def _check_parts(name: str, parts: Any) -> None:
+    for part in parts:
+        if not isinstance(part, str) or not part:
+            raise SettingError(f"{name} {part!r}: must be text, not empty")

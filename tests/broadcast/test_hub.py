@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -244,7 +244,7 @@ async def test_what_a_blocked_reader_gets_comes_in_joins(sends: Sends) -> None:
 
         events = await slow.events(500)
         assert [str(n) for n in range(500)] == [event.data[1000:] for event in events]
-        assert hub.joined < 50
+        assert hub.stats.sends < 50
 
 
 async def test_a_blocked_reader_that_lost_events_is_told_exactly_which(sends: Sends) -> None:
@@ -282,7 +282,7 @@ async def test_a_reader_over_its_limits_is_ended_and_frees_the_hub(sends: Sends)
 
             await slow.ended()
 
-        assert {"slow": 1} == dict(hub.ended)
+        assert {"slow": 1} == dict(hub.stats.ended)
         assert 0 == hub.health()["streams"]
 
 
@@ -296,7 +296,7 @@ async def test_a_reader_blocked_for_too_long_is_ended(sends: Sends) -> None:
 
         await slow.ended()
 
-        assert 1 == hub.ended["slow"]
+        assert 1 == hub.stats.ended["slow"]
         assert not slow.complete
 
 
@@ -329,7 +329,7 @@ async def test_a_reader_over_its_limits_is_skipped_ahead_with_a_gap(
 
 
 async def _skipped(hub: Hub) -> None:
-    while not any(s.skip for s in hub._audiences.members()):
+    while not any(s.skip for s in hub.audiences.members()):
         await asyncio.sleep(0.005)
 
 
@@ -356,7 +356,7 @@ async def test_a_stream_is_ended_at_the_end_of_its_lifetime(sends: Sends) -> Non
 
         assert b": lifetime\n\n" == await stream.rest()
         assert stream.complete
-        assert {"lifetime": 1} == dict(hub.ended)
+        assert {"lifetime": 1} == dict(hub.stats.ended)
 
 
 async def test_draining_ends_every_stream_with_a_last_block_and_refuses_new_ones(
@@ -383,6 +383,22 @@ async def test_draining_ends_every_stream_with_a_last_block_and_refuses_new_ones
                 await hub.stream(None, None, ["a"])  # type: ignore[arg-type]
 
 
+async def test_a_paced_drain_ends_streams_a_few_at_a_time(sends: Sends) -> None:
+    async with started(sends, drain=0.2) as hub, AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(follow(hub, "a", sends=sends)) for _ in range(20)
+        ]
+        seen = set()
+
+        hub.drain()
+        while hub.streams:
+            seen.add(hub.streams)
+            await asyncio.sleep(0.005)
+
+        assert len(seen) > 5
+        assert [True] * 20 == [stream.complete for stream in streams]
+
+
 async def test_a_client_that_goes_is_forgotten(sends: Sends) -> None:
     async with started(sends) as hub:
         async with follow(hub, "a", sends=sends) as stream:
@@ -394,7 +410,7 @@ async def test_a_client_that_goes_is_forgotten(sends: Sends) -> None:
             assert 0 == hub.health()["streams"]
             assert 0 == hub.health()["topics"]
             assert 0 == (await hub.publish("a", "x")).subscribers
-        assert {"disconnected": 1} == dict(hub.ended)
+        assert {"disconnected": 1} == dict(hub.stats.ended)
 
 
 async def test_a_blocked_client_that_goes_is_forgotten(sends: Sends) -> None:
@@ -424,7 +440,7 @@ async def test_a_send_that_raises_ends_its_stream_and_no_other() -> None:
 
         await asyncio.wait_for(bad, 5)
         assert ["x"] == data(await good.events(1))
-        assert {"disconnected": 1} == dict(hub.ended)
+        assert {"disconnected": 1} == dict(hub.stats.ended)
 
 
 class _Broken:

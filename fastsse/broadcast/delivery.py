@@ -1,0 +1,357 @@
+"""Delivery: from pending frames to each subscriber's `send`, and the conversation of one stream.
+
+    put      a frame goes to its audiences; a flush is due at the end of this turn of the loop
+    turn     each audience's pending frames are joined and swept to its members, at most `PASS_SIZE` sends a turn
+    carry    a task for who is blocked: finishes the send, then sends from the history until it has caught up
+    converse one stream: headers, opening, replay, then parked until the client goes or the stream is ended
+
+It deals with sends, messages and positions; it must not know stores, topics' names or HTTP. `send` is never called
+while the last call is pending: who is `live` is sent to by the pump, everybody else by exactly one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any
+
+from fastsse import encode_comment
+from fastsse.broadcast._pump import Half, begin, finish, sweep
+from fastsse.broadcast.audiences import Audience
+from fastsse.broadcast.history import Frame
+from fastsse.broadcast.joins import JOIN_SIZE, Join, Joins, body_message
+from fastsse.broadcast.stats import Stats
+from fastsse.broadcast.subscriber import Gate, Subscriber
+
+__all__ = ["PASS_SIZE", "Delivery", "Message", "Receive", "Send"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+PASS_SIZE = 2000  # sends in one turn of the loop
+
+_HEARTBEAT = body_message(encode_comment())
+
+_log = logging.getLogger("fastsse.broadcast")
+
+
+class _Sweep:
+    """A join on its way to the members of an audience, in bounded steps."""
+
+    __slots__ = ("events", "first", "index", "last", "members", "message", "since")
+
+    def __init__(
+        self, audience: Audience, message: Message, events: int, first: int, last: int, turn: int
+    ) -> None:
+        members = list(audience.members)
+        start = turn % len(members)
+        self.members = members[start:] + members[:start]  # nobody is always the last
+        self.message = message
+        self.events = events  # 0: a heartbeat
+        self.first = first
+        self.last = last
+        self.since = audience.pending_since
+        self.index = 0
+
+
+class Delivery:
+    """The pump and its tasks, on one loop.
+
+    Args:
+        loop: the loop that everything is called from.
+        joins: what each subscriber is sent next.
+        stats: where sends are counted.
+        coalesce: milliseconds that a flush waits for more; 0 for the end of the turn.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, joins: Joins, stats: Stats, coalesce: float
+    ) -> None:
+        self._loop = loop
+        self._joins = joins
+        self._stats = stats
+        self._coalesce = coalesce / 1000
+        self._dirty: deque[Audience] = deque()  # audiences with pending frames
+        self._beats: deque[Audience] = deque()  # audiences that are due a heartbeat
+        self._sweep: _Sweep | None = None
+        self._turn_due = False  # a turn is scheduled
+        self._turns = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Put and sweep.
+
+    def put(self, audience: Audience, frame: Frame) -> None:
+        """An audience gets a frame; it leaves with whatever else comes until the flush."""
+        audience.newest = frame.position
+        audience.events += 1
+        audience.size += len(frame.block)
+        if not audience.pending:
+            audience.pending_since = self._loop.time()
+            self._dirty.append(audience)
+        audience.pending.append(frame)
+        if not self._turn_due:
+            self._turn_due = True
+            if self._coalesce:
+                self._loop.call_later(self._coalesce, self._turn)
+            else:
+                self._loop.call_soon(self._turn)
+
+    def beat(self, audience: Audience) -> None:
+        """An audience gets a heartbeat, unless events come first."""
+        self._beats.append(audience)
+        if not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """One turn of the pump: at most `PASS_SIZE` sends, then the loop's other work, then on."""
+        budget = PASS_SIZE
+        while budget > 0:
+            going = self._sweep or self._next_sweep()
+            if going is None:
+                self._turn_due = False
+                return
+            stop = min(going.index + budget, len(going.members))
+            budget -= stop - going.index
+            finished, rest = sweep(
+                going.members, going.index, stop, going.message, going.first, going.last
+            )
+            self._count(going, finished)
+            for subscriber, outcome in rest:
+                self._after(subscriber, outcome, going)
+            going.index = stop
+            self._sweep = going if stop < len(going.members) else None
+        self._loop.call_soon(self._turn)
+
+    def _next_sweep(self) -> _Sweep | None:
+        self._turns += 1
+        while self._dirty:
+            audience = self._dirty.popleft()
+            if not audience.members:
+                audience.pending.clear()
+                continue
+            first = audience.pending[0].position
+            join = self._joins.pending(audience)
+            audience.quiet_since = self._loop.time()
+            going = _Sweep(audience, join.message, join.events, first, join.last, self._turns)
+            if audience.pending:
+                self._dirty.append(audience)
+            return going
+        while self._beats:
+            audience = self._beats.popleft()
+            if audience.members:
+                audience.quiet_since = self._loop.time()
+                return _Sweep(audience, _HEARTBEAT, 0, 0, 0, self._turns)
+        return None
+
+    def _count(self, going: _Sweep, sends: int) -> None:
+        if not sends:
+            return
+        if not going.events:
+            self._stats.heartbeats += sends
+            return
+        self._stats.sent(sends, going.events, len(going.message["body"]))
+        self._stats.latency.observe(self._loop.time() - going.since, sends)
+
+    def _after(
+        self, subscriber: Subscriber, outcome: Half | Exception | None, going: _Sweep
+    ) -> None:
+        """Who could not be sent to in passing."""
+        if isinstance(outcome, Exception):
+            _log.debug("send failed", exc_info=outcome)
+            subscriber.end("disconnected")
+        elif subscriber.itself:
+            subscriber.beat = subscriber.beat or not going.events
+            subscriber.park.wake()
+        else:
+            if outcome is not None and going.events:
+                self._stats.sent(1, going.events, len(going.message["body"]))
+            self._block(subscriber, outcome)
+
+    # Carry: who is blocked.
+
+    def _block(self, subscriber: Subscriber, half: Half | None) -> None:
+        audience = subscriber.audience
+        subscriber.live = False
+        subscriber.blocked_since = self._loop.time()
+        subscriber.events = audience.events - len(audience.pending)
+        subscriber.size = audience.size - sum(len(frame.block) for frame in audience.pending)
+        subscriber.carry = Gate()
+        self._task(self._carry(subscriber, subscriber.carry, half))
+
+    async def _carry(self, subscriber: Subscriber, gate: Gate, half: Half | None) -> None:
+        """Finish a blocked subscriber's send, send what came meanwhile, and give it back to the pump."""
+        try:
+            if half is not None and not await finish(half, gate):
+                return
+            self._stats.lag.observe(subscriber.audience.events - subscriber.events)
+            await self._send_all(subscriber, gate)
+            if subscriber.ending is not None:
+                await self._send_last(subscriber, gate)
+            elif not subscriber.ended:
+                _go_live(subscriber)
+        except Exception:
+            _log.debug("send failed", exc_info=True)
+            subscriber.end("disconnected")
+        finally:
+            subscriber.carry = None
+
+    async def _send_all(self, subscriber: Subscriber, gate: Gate) -> None:
+        """Send from the history until the subscriber has everything, or shall end."""
+        while not subscriber.ended and subscriber.ending is None:
+            join = self._joins.next(subscriber)
+            if join is None or not await self._push(subscriber, gate, join.message):
+                return
+            self.advance(subscriber, join)
+            if join.size * 2 > JOIN_SIZE:
+                await asyncio.sleep(0)  # a send that has room does not yield: others want to run
+
+    def advance(self, subscriber: Subscriber, join: Join) -> None:
+        """A join was handed to the subscriber: it stands behind it."""
+        subscriber.position = join.last
+        self._stats.sent(1, join.events, join.size)
+        if subscriber.events >= 0:
+            subscriber.events += join.events
+            subscriber.size += join.size
+
+    async def _push(self, subscriber: Subscriber, gate: Gate, message: Message) -> bool:
+        """One send, waited for; whether it finished."""
+        subscriber.blocked_since = self._loop.time()
+        half = begin(subscriber.send(message))
+        finished = half.done or await finish(half, gate)
+        subscriber.blocked_since = 0.0
+        return finished
+
+    # End.
+
+    def end(self, subscriber: Subscriber, reason: str, last: bytes) -> None:
+        """End a stream with a last block and the end of its body, as soon as its pending send allows."""
+        if subscriber.ended or subscriber.ending is not None:
+            return
+        subscriber.ending = last
+        subscriber.reason = reason
+        if subscriber.live:
+            subscriber.live = False
+            subscriber.carry = Gate()
+            self._end_live(subscriber, subscriber.carry, last)
+        elif subscriber.itself:
+            subscriber.park.wake()
+
+    def _end_live(self, subscriber: Subscriber, gate: Gate, last: bytes) -> None:
+        try:
+            half = begin(subscriber.send(body_message(last, more=False)))
+        except Exception:
+            subscriber.end("disconnected")
+            return
+        if half.done:
+            subscriber.end("ended")
+        else:
+            subscriber.blocked_since = self._loop.time()
+            self._task(_end_later(subscriber, gate, half))
+
+    async def _send_last(self, subscriber: Subscriber, gate: Gate) -> None:
+        if not subscriber.ended:
+            message = body_message(subscriber.ending or b"", more=False)
+            await self._push(subscriber, gate, message)
+        subscriber.end("ended")
+
+    def _task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Let every task go; for when no stream is left to be served."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    # Converse: one stream.
+
+    async def converse(
+        self, subscriber: Subscriber, receive: Receive, start: Message, block: bytes
+    ) -> None:
+        """One stream, from its start to its end.
+
+        Args:
+            start: the response's start.
+            block: the opening block.
+        """
+        if not await self._open(subscriber, start, block):
+            return
+        if subscriber.itself:
+            await self._serve(subscriber, receive)
+        else:
+            await _park(subscriber, receive)
+
+    async def _open(self, subscriber: Subscriber, start: Message, block: bytes) -> bool:
+        """The headers, the opening block with what was missed, up to the head; whether to go on."""
+        gate = subscriber.park
+        if not await self._push(subscriber, gate, start):
+            return False
+        join = self._joins.next(subscriber)
+        body = block if join is None else block + join.message["body"]
+        if not await self._push(subscriber, gate, body_message(body)):
+            return False
+        if join is not None:
+            self.advance(subscriber, join)
+        await self._send_all(subscriber, gate)
+        if subscriber.ending is not None:
+            await self._send_last(subscriber, gate)
+        if subscriber.ended:
+            return False
+        subscriber.events = subscriber.audience.events
+        subscriber.size = subscriber.audience.size
+        _go_live(subscriber)
+        return True
+
+    async def _serve(self, subscriber: Subscriber, receive: Receive) -> None:
+        """Send from the connection's own task: for a `send` that only this task may call."""
+        watch = self._loop.create_task(_watch(subscriber, receive))
+        gate = subscriber.park
+        try:
+            while not subscriber.ended:
+                await self._send_all(subscriber, gate)
+                if subscriber.ending is not None:
+                    await self._send_last(subscriber, gate)
+                elif subscriber.beat:
+                    subscriber.beat = False
+                    await self._push(subscriber, gate, _HEARTBEAT)
+                    self._stats.heartbeats += 1
+                elif not subscriber.ended:
+                    gate.idle = self._loop.create_future()
+                    await gate.idle
+        finally:
+            watch.cancel()
+
+
+def _go_live(subscriber: Subscriber) -> None:
+    """It stands at the head and nothing is pending: the pump may call its `send`."""
+    subscriber.blocked_since = 0.0
+    subscriber.live = not subscriber.itself
+
+
+async def _park(subscriber: Subscriber, receive: Receive) -> None:
+    """Wait, in the connection's own task, until the client has gone or the stream has been ended."""
+    while not subscriber.ended:
+        half = begin(receive())
+        if not half.done and not await finish(half, subscriber.park):
+            return
+        if half.value["type"] == "http.disconnect":
+            return
+
+
+async def _watch(subscriber: Subscriber, receive: Receive) -> None:
+    """End the stream when its client has gone; for a `receive` that only a task may call."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    subscriber.end("disconnected")
+
+
+async def _end_later(subscriber: Subscriber, gate: Gate, half: Half) -> None:
+    try:
+        await finish(half, gate)
+    finally:
+        subscriber.end("ended")

@@ -1,0 +1,89 @@
+"""What the hub counts: plain integers, written on the hot path, read by whoever scrapes.
+
+It knows numbers; how they are named for an operator is the business of `metrics.py`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+__all__ = ["Histogram", "Stats"]
+
+_LATENCY = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # s
+_LAG = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)  # events
+
+
+class Histogram:
+    """Counts per bucket.
+
+    Attributes:
+        bounds: upper bounds, inclusive; a last bucket takes the rest.
+        counts: observations per bucket.
+        total: sum of what was observed.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+
+class Stats:
+    """Since the hub was made.
+
+    Attributes:
+        published: events appended by this hub.
+        delivered: events handed to sends, each reader counted.
+        sends: sends that carried them; fewer than `delivered`, because what waits is joined.
+        sent_bytes: bytes that those sends carried.
+        heartbeats: heartbeats handed to sends.
+        openings: streams that began, by how: ``new``, ``resumed``, ``earliest``, ``gap``.
+        ended: streams that ended, by reason: ``disconnected``, ``lifetime``, ``slow``, ``shutdown``, ``closed``.
+        refused: streams that were not let in, by reason: ``full``, ``draining``.
+        skipped: times that a slow reader was moved ahead.
+        gaps: gap events made, by reason.
+        latency: seconds from an event's report to the send of each reader that keeps up.
+        lag: events that a reader was behind when it could be sent to again.
+    """
+
+    __slots__ = (
+        "delivered",
+        "ended",
+        "gaps",
+        "heartbeats",
+        "lag",
+        "latency",
+        "openings",
+        "published",
+        "refused",
+        "sends",
+        "sent_bytes",
+        "skipped",
+    )
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.delivered = 0
+        self.sends = 0
+        self.sent_bytes = 0
+        self.heartbeats = 0
+        self.skipped = 0
+        self.openings: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.gaps: Counter[str] = Counter()
+        self.latency = Histogram(_LATENCY)
+        self.lag = Histogram(_LAG)
+
+    def sent(self, sends: int, events: int, size: int) -> None:
+        """Count sends of one message, with its events and its bytes."""
+        self.sends += sends
+        self.delivered += sends * events
+        self.sent_bytes += sends * size

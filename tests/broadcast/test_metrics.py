@@ -1,0 +1,91 @@
+"""The metrics: valid Prometheus text whose numbers are the hub's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from driver import open_stream
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastsse.broadcast import Hub, Settings
+from fastsse.broadcast.metrics import MAX_CLASSES, Metrics
+from fastsse.broadcast.stats import Histogram
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    made = Hub(Settings(heartbeat=0, lifetime=0, history_events=2), direct=True)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def samples(hub: Hub) -> dict[str, float]:
+    """Each sample by its name and labels, as a scraper reads them."""
+    text = Metrics(hub).text().decode()
+    return {
+        sample.name
+        + "".join(f"{{{k}={v}}}" for k, v in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_what_happened_is_counted(hub: Hub) -> None:
+    async with (
+        open_stream(hub.response(["news/sport", "news.home"])) as two,
+        open_stream(hub.response("chat:1", last_event_id="old-1")),
+    ):
+        for number in range(3):
+            await hub.publish("news/sport", str(number))
+        await two.events(3)
+
+        got = samples(hub)
+
+    assert (2, 3) == (got["fastsse_streams"], got["fastsse_topics"])
+    assert 2 == got["fastsse_subscribers{topic_class=news}"]
+    assert 1 == got["fastsse_subscribers{topic_class=chat}"]
+    assert (3, 3, 1) == tuple(
+        got[f"fastsse_{name}_total"] for name in ("published", "delivered", "sends")
+    )
+    assert got["fastsse_sent_bytes_total"] > 60
+    assert (1, 1) == tuple(got[f"fastsse_openings_total{{kind={k}}}"] for k in ("new", "gap"))
+    assert 1 == got["fastsse_gaps_total{reason=restart}"]
+    assert 1 == got["fastsse_delivery_seconds_count"]
+    assert 0 < got["fastsse_delivery_seconds_sum"] < 5
+    assert (1, 3) == (got["fastsse_history_topics"], got["fastsse_head"])
+
+
+async def test_what_is_over_is_counted_by_reason(hub: Hub) -> None:
+    async with open_stream(hub.response("a")):
+        pass
+
+    hub.drain()
+    got = samples(hub)
+
+    assert 1 == got["fastsse_ended_total{reason=disconnected}"]
+    assert (0, 1) == (got["fastsse_streams"], got["fastsse_draining"])
+
+
+async def test_topics_cannot_make_classes_without_bound(hub: Hub) -> None:
+    events = [
+        hub.subscribe([f"c{n}/{part}" for n in range(100 * part, 100 * part + 100)])
+        for part in (0, 1)
+    ]
+
+    classes = [name for name in samples(hub) if name.startswith("fastsse_subscribers")]
+
+    assert MAX_CLASSES + 1 == len(classes)
+    for subscription in events:
+        subscription.close()
+
+
+def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:
+    histogram = Histogram((1, 10))
+
+    histogram.observe(1)
+    histogram.observe(1.5, times=2)
+    histogram.observe(11)
+
+    assert ([1, 2, 1], 15.0) == (histogram.counts, histogram.total)
