@@ -1,8 +1,8 @@
 """The pure twin: the HTML standard's "Server-sent events", written to be read.
 
-This file is the reference, the fallback where the compiled twin cannot be had, and what type checkers see.
-`_codec_c.pyx` has the same names in the same order; the two change in one commit. It knows bytes and text;
-it must not know sockets, loops, frameworks or topics.
+This file is the reference, the fallback where the compiled twin cannot be had, and what type
+checkers see. `_codec_c.pyx` has the same names in the same order; the two change in one commit.
+It knows bytes and text; it must not know sockets, loops, frameworks or topics.
 
     feed -> _Lines.split -> Decoder._interpret -> Event         section 9.2.6, coming in
     encode -> _lines, _field -> bytes                           section 9.2.5, going out
@@ -11,13 +11,16 @@ it must not know sockets, loops, frameworks or topics.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, final
 
 from fastsse import _json
 from fastsse.errors import EventTooLarge, InvalidField, LineTooLong
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import (
+        Buffer,
+    )  # in collections.abc from 3.12 on; never imported at run time
 
 __all__ = [
     "DEFAULT_MAX_EVENT_SIZE",
@@ -74,25 +77,21 @@ class Event(_Draft):
         retry: the reconnection time in milliseconds that this block set, or None.
 
     Raises:
-        TypeError: a field is of another type. Values are checked where they are written, by the encoder.
+        TypeError: a field is of another type. What it says is checked by `encode`.
     """
 
     __slots__ = ()
     __match_args__ = ("data", "event", "id", "retry")
 
-    def __init__(
-        self, data: str, event: str = "message", id: str = "", retry: int | None = None
-    ) -> None:
-        for name, value in (("data", data), ("event", event), ("id", id)):
-            if not isinstance(value, str):
-                raise TypeError(f"{name} must be str, not {type(value).__name__}")
-        if retry is not None and (not isinstance(retry, int) or isinstance(retry, bool)):
-            raise TypeError(f"retry must be int or None, not {type(retry).__name__}")
-
     def __new__(
         cls, data: str, event: str = "message", id: str = "", retry: int | None = None
     ) -> Event:
-        return _event(data, event, id, retry)
+        return _event(
+            _str("data", data),
+            _str("event", event),
+            _str("id", id),
+            None if retry is None else _int("retry", retry),
+        )
 
     def json(self) -> Any:
         """The data parsed as JSON, by the library that `encode_json` writes with.
@@ -120,7 +119,8 @@ class Event(_Draft):
         raise TypeError("type 'fastsse.Event' is not an acceptable base type")
 
     def __repr__(self) -> str:
-        return f"Event(data={self.data!r}, event={self.event!r}, id={self.id!r}, retry={self.retry!r})"
+        data, event, id, retry = _fields(self)
+        return f"Event(data={data!r}, event={event!r}, id={id!r}, retry={retry!r})"
 
     def __eq__(self, other: object) -> bool:
         if not getattr(type(other), "_is_fastsse_event", False):
@@ -131,9 +131,9 @@ class Event(_Draft):
         return hash(_fields(self))
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
-        from fastsse.event import Event as Chosen
+        from fastsse.event import restore
 
-        return Chosen, _fields(self)
+        return restore, _fields(self)
 
     _is_fastsse_event = True  # how the twins know each other without an import
 
@@ -170,8 +170,9 @@ def encode(
     """Write one block: the bytes of one event up to and including its blank line.
 
     Args:
-        data: text, or bytes-like UTF-8; split at CR, LF and CRLF and at nothing else. None writes no data
-            line: such a block carries a comment, an id or a reconnection time, and is never dispatched.
+        data: text, or bytes-like UTF-8; split at CR, LF and CRLF and at nothing else. None
+            writes no data line: such a block carries a comment, an id or a reconnection time, and
+            is never dispatched.
         event: the event type. One line, not empty, only with data.
         id: the last event ID; ``""`` resets it. One line without NUL.
         retry: the reconnection time, integer milliseconds, 0 to `MAX_RETRY`.
@@ -190,7 +191,7 @@ def encode(
         return _data(data) + b"\n"
     if event is not None and data is None:
         raise InvalidField("event", event, _UNDISPATCHED)
-    parts = []
+    parts: list[bytes] = []
     if comment is not None:
         parts.append(_comment(comment))
     if id is not None:
@@ -208,13 +209,13 @@ def encode(
 def encode_json(
     obj: Any, *, event: str | None = None, id: str | None = None, retry: int | None = None
 ) -> bytes:
-    """Write one block whose data is `obj` as JSON on one line; None is ``null``.
+    """Write one block whose data is `obj` as JSON on one line; None is ``null``, and so is NaN.
 
     By orjson when it is importable, else msgspec, else the standard library.
 
     Raises:
-        InvalidField: as `encode`.
-        TypeError: the JSON library cannot write `obj` (msgspec and orjson raise subclasses of it).
+        InvalidField: as `encode`; also for a string in `obj` with lone surrogates.
+        TypeError, ValueError, RecursionError: JSON cannot say `obj`, or it holds itself.
     """
     return encode(_json.dumps(obj), event=event, id=id, retry=retry)
 
@@ -233,12 +234,13 @@ def encode_many(events: Iterable[Event]) -> bytes:
     """Write the blocks of `events`: ``decode(encode_many(events)) == events``.
 
     An event without an id that follows one with an id gets an empty ``id`` line, which resets it.
+    Data comes back with LF for every CR and CRLF: the format has one line end.
 
     Raises:
         InvalidField: as `encode`. Nothing is returned by halves.
         TypeError: an item is not an Event.
     """
-    blocks = []
+    blocks: list[bytes] = []
     last_id = ""
     for event in events:
         if not getattr(type(event), "_is_fastsse_event", False):
@@ -256,10 +258,11 @@ def _encode_event(event: Event, id: str | None) -> bytes:
 def _data(data: str | Buffer) -> bytes:
     """The data lines: one for each line of the value, so "a\\n" makes two and "" makes one."""
     if isinstance(data, str):
-        if "\r" in data:
-            data = data.replace("\r\n", "\n").replace("\r", "\n")
-        return _utf8("data", "data: " + data.replace("\n", "\ndata: ") + "\n", data)
-    value = _bytes(data, "data must be str, bytes-like UTF-8 or None; encode_json() writes JSON")
+        text = given = _exact_str(data)
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        return _utf8("data", "data: " + text.replace("\n", "\ndata: ") + "\n", given)
+    value = _bytes(data, "data must be str, bytes-like UTF-8 or None (encode_json() writes JSON)")
     try:
         value.decode()
     except UnicodeDecodeError as error:
@@ -270,13 +273,13 @@ def _data(data: str | Buffer) -> bytes:
 
 
 def _comment(text: str) -> bytes:
-    _require_str("comment", text)
+    text = _str("comment", text, " or None")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return _utf8("comment", "".join(f": {line}\n" if line else ":\n" for line in lines), text)
 
 
 def _field(name: str, value: str) -> bytes:
-    _require_str(name, value)
+    value = _str(name, value, " or None")
     if "\n" in value or "\r" in value:
         raise InvalidField(name, value, _ONE_LINE)
     if name == "id" and "\0" in value:
@@ -286,10 +289,13 @@ def _field(name: str, value: str) -> bytes:
     return _utf8(name, f"{name}: {value}\n", value)
 
 
-def _retry(value: int) -> bytes:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_RETRY:
+def _retry(value: object) -> bytes:
+    if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidField("retry", value, _RETRY)
-    return b"retry: %d\n" % value
+    milliseconds = _exact_int(value)
+    if not 0 <= milliseconds <= MAX_RETRY:
+        raise InvalidField("retry", value, _RETRY)
+    return b"retry: %d\n" % milliseconds
 
 
 def _utf8(name: str, text: str, value: str) -> bytes:
@@ -299,9 +305,27 @@ def _utf8(name: str, text: str, value: str) -> bytes:
         raise InvalidField(name, value, _UNICODE) from error
 
 
-def _require_str(name: str, value: object) -> None:
+def _str(name: str, value: object, otherwise: str = "") -> str:
+    if type(value) is str:
+        return value
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be str or None, not {type(value).__name__}")
+        raise TypeError(f"{name} must be str{otherwise}, not {type(value).__name__}")
+    return _exact_str(value)
+
+
+def _int(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be int or None, not {type(value).__name__}")
+    return _exact_int(value)
+
+
+def _exact_str(value: str) -> str:
+    """The text itself: a subclass's own methods (an Enum's `__format__`) could write other text."""
+    return value if type(value) is str else str.__str__(value)
+
+
+def _exact_int(value: int) -> int:
+    return value if type(value) is int else int.__index__(value)
 
 
 def _bytes(value: Any, otherwise: str) -> bytes:
@@ -328,7 +352,7 @@ class _Lines:
     def __init__(self) -> None:
         # The line that no line end has closed yet. Appended to, never searched again.
         self.pending = bytearray()
-        # The last chunk ended in CR, which closed its line; an LF that comes next belongs to that CR.
+        # The last chunk ended in CR, which closed its line; an LF that comes next belongs to it.
         self.swallow = False
 
     def split(self, chunk: bytes) -> list[bytes]:
@@ -359,15 +383,17 @@ class LineSplitter:
     Args:
         max_line_size: bytes that one line may have, its line end not counted; None for no limit.
 
-    A CR at the end of a chunk ends its line at once. An unfinished line waits for more, or for `reset`.
+    A CR at the end of a chunk ends its line at once. An unfinished line waits for more, or for
+    `reset`. Threads may share a splitter: each `feed` is one step.
     """
 
-    __slots__ = ("_failed", "_lines", "_max_line_size")
+    __slots__ = ("_failed", "_lines", "_lock", "_max_line_size")
 
     def __init__(self, *, max_line_size: int | None = DEFAULT_MAX_LINE_SIZE) -> None:
         self._max_line_size = _limit("max_line_size", max_line_size)
         self._lines = _Lines()
         self._failed = False  # a line was too long: what follows cannot be told apart any more
+        self._lock = Lock()  # a feed is one step, whatever other threads do
 
     def feed(self, chunk: Buffer) -> list[bytes]:
         """Take the next chunk (any bytes-like object) and return the lines that it completes.
@@ -378,24 +404,26 @@ class LineSplitter:
         """
         chunk = _bytes(chunk, _CHUNK)
         limit = self._max_line_size
-        if self._failed:
-            assert limit is not None
-            raise LineTooLong(limit, [])
-        lines = self._lines.split(chunk)
-        if limit is not None:
-            for number, line in enumerate(lines):
-                if len(line) > limit:
+        with self._lock:
+            if self._failed:
+                assert limit is not None
+                raise LineTooLong(limit, [])
+            lines = self._lines.split(chunk)
+            if limit is not None:
+                for number, line in enumerate(lines):
+                    if len(line) > limit:
+                        self._failed = True
+                        raise LineTooLong(limit, lines[:number])
+                if len(self._lines.pending) > limit:
                     self._failed = True
-                    raise LineTooLong(limit, lines[:number])
-            if len(self._lines.pending) > limit:
-                self._failed = True
-                raise LineTooLong(limit, lines)
-        return lines
+                    raise LineTooLong(limit, lines)
+            return lines
 
     def reset(self) -> None:
         """Begin a new stream: the unfinished line is dropped, a failure forgotten."""
-        self._lines = _Lines()
-        self._failed = False
+        with self._lock:
+            self._lines = _Lines()
+            self._failed = False
 
 
 class Decoder:
@@ -403,10 +431,12 @@ class Decoder:
 
     Args:
         last_event_id: what the stream begins with: the id that a reconnecting client sent.
-        max_event_size: bytes that the data buffer and the current line may have together; None for no limit.
+        max_event_size: bytes that the data buffer and the current line may have together; None for
+            no limit.
         on_comment: called with the text of each comment, without its colon and one leading space.
 
-    There is nothing to finish: the standard discards an event whose blank line never came.
+    There is nothing to finish: the standard discards an event whose blank line never came. Threads
+    may share a decoder: each `feed` is one step (with `on_comment`, another meanwhile is refused).
     """
 
     __slots__ = (
@@ -420,6 +450,7 @@ class Decoder:
         "_id",
         "_last_event_id",
         "_lines",
+        "_lock",
         "_max_event_size",
         "_on_comment",
         "_retry",
@@ -432,8 +463,7 @@ class Decoder:
         max_event_size: int | None = DEFAULT_MAX_EVENT_SIZE,
         on_comment: Callable[[str], object] | None = None,
     ) -> None:
-        if not isinstance(last_event_id, str):
-            raise TypeError(f"last_event_id must be str, not {type(last_event_id).__name__}")
+        last_event_id = _str("last_event_id", last_event_id)
         if on_comment is not None and not callable(on_comment):
             raise TypeError("on_comment must be callable or None")
         self._max_event_size = _limit("max_event_size", max_event_size)
@@ -441,11 +471,12 @@ class Decoder:
         self._last_event_id = last_event_id  # the stream's: moves at a blank line
         self._retry: int | None = None  # the reconnection time: moves at its own line
         self._feeding = False  # on_comment must not feed us while we feed
+        self._lock = Lock()  # a feed is one step, whatever other threads do
         self._start()
 
     def _start(self) -> None:
         self._lines = _Lines()
-        self._bom = True  # the next line is the stream's first: a byte-order mark may stand before it
+        self._bom = True  # the next line is the stream's first: a byte-order mark may begin it
         self._data: list[bytes] = []  # the data buffer, a value a line
         self._data_size = 0  # its size in bytes, each value with its LF
         self._event = ""  # the event type buffer
@@ -472,24 +503,29 @@ class Decoder:
             TypeError: `chunk` is not bytes-like.
         """
         chunk = _bytes(chunk, _CHUNK)
-        if self._failure or self._feeding:
+        if self._feeding:
             self._refuse()
         limit = self._max_event_size
-        lines_in = self._lines
-        # A chunk that cannot reach the limit needs no look at each line.
-        near = limit is not None and self._data_size + len(lines_in.pending) + len(chunk) > limit
         events: list[Event] = []
-        lines = lines_in.split(chunk)
-        if self._on_comment is None:
-            self._interpret(lines, events, limit if near else None)
-        else:
-            self._interpret_guarded(lines, events, limit if near else None)
-        if near and self._data_size + len(lines_in.pending) > limit:  # type: ignore[operator]
-            self._fail_size(events)
+        with self._lock:
+            if self._failure:
+                self._refuse()
+            lines_in = self._lines
+            # A chunk that cannot reach the limit needs no look at each line.
+            near = (
+                limit is not None and self._data_size + len(lines_in.pending) + len(chunk) > limit
+            )
+            lines = lines_in.split(chunk)
+            if self._on_comment is None:
+                self._interpret(lines, events, limit if near else None)
+            else:
+                self._interpret_guarded(lines, events, limit if near else None)
+            if near and self._data_size + len(lines_in.pending) > limit:  # type: ignore[operator]
+                self._fail_size(events)
         return events
 
     def reset(self) -> None:
-        """Begin a new stream: buffers are dropped, a failure forgotten, a byte-order mark may come again.
+        """Begin a new stream: buffers dropped, a failure forgotten, a byte-order mark may come.
 
         `last_event_id` and `retry` are kept: a client that reconnects needs both.
 
@@ -497,8 +533,9 @@ class Decoder:
             RuntimeError: called from within `on_comment`.
         """
         if self._feeding:
-            raise RuntimeError("on_comment must not call the decoder that calls it")
-        self._start()
+            self._refuse()
+        with self._lock:
+            self._start()
 
     def _interpret(self, lines: list[bytes], events: list[Event], limit: int | None) -> None:
         """The standard's steps for each line. A state machine: long, and better in one piece."""
@@ -557,7 +594,7 @@ class Decoder:
     def _interpret_guarded(
         self, lines: list[bytes], events: list[Event], limit: int | None
     ) -> None:
-        """The same, while a caller's function may run: it must neither feed us nor raise unnoticed."""
+        """The same while a caller's code may run: it must neither feed us nor raise unnoticed."""
         self._feeding = True
         self._failure = "on_comment raised"
         try:
@@ -596,8 +633,7 @@ _CHUNK = "chunk must be bytes-like"
 def _limit(name: str, value: int | None) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be int or None, not {type(value).__name__}")
+    value = _int(name, value)
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")
     return value

@@ -23,7 +23,12 @@ _SHOWN = 60  # characters of an offending value that a message repeats
 
 
 def _shorten(value: object) -> str:
-    text = repr(value)
+    """The repr of a value, however long, whatever its repr does: a message must not fail."""
+    try:
+        # Cut before the repr, too: with its quotes it is still longer than what we show.
+        text = repr(value[:_SHOWN] if isinstance(value, (str, bytes)) else value)
+    except Exception:
+        return f"of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
@@ -64,7 +69,7 @@ class LimitExceeded(FastSSEError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"{self._what} is larger than {self.limit} bytes; reset() to go on, or raise the limit"
+        return f"{self._what} is over {self.limit} bytes; reset() to go on, or raise the limit"
 
 
 class LineTooLong(LimitExceeded):

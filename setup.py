@@ -1,0 +1,67 @@
+"""The extensions; everything else about the build stands in pyproject.toml.
+
+FASTSSE_NO_EXTENSIONS=1       build none: the pure twins alone, in a wheel for any platform
+FASTSSE_REQUIRE_EXTENSIONS=1  a failing compiler is an error (always so under cibuildwheel); else the
+                              pure twins take over
+FASTSSE_LINETRACE=1           let coverage see the lines of the .pyx files; slow
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import sysconfig
+from glob import glob
+
+from setuptools import Extension, setup
+
+
+def flag(name: str) -> bool:
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+REQUIRED = flag("FASTSSE_REQUIRE_EXTENSIONS") or flag("CIBUILDWHEEL")
+TRACED = flag("FASTSSE_LINETRACE")
+WINDOWS = sysconfig.get_platform().startswith("win")
+
+COMPILE = ["/O2"] if WINDOWS else ["-O3", "-g0", "-fvisibility=hidden"]
+MACROS = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if TRACED else []
+
+
+def extensions() -> list[Extension]:
+    if flag("FASTSSE_NO_EXTENSIONS") or platform.python_implementation() != "CPython":
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        if REQUIRED:
+            raise
+        print("fastsse: Cython is not there, building the pure twins alone", file=sys.stderr)
+        return []
+    codec = Extension(
+        "fastsse._codec_c",
+        ["fastsse/_codec_c.pyx", *sorted(glob("csrc/*.c"))],
+        include_dirs=["csrc", "fastsse"],
+        depends=["fastsse/_event.h", *sorted(glob("csrc/*.h"))],
+        define_macros=MACROS,
+        extra_compile_args=COMPILE,
+    )
+    pump = Extension(
+        "fastsse.broadcast._pump_c",
+        ["fastsse/broadcast/_pump_c.pyx"],
+        define_macros=MACROS,
+        extra_compile_args=COMPILE,
+    )
+    built = cythonize(
+        [codec, pump],
+        # Beside the .pyx only where coverage must find it.
+        build_dir=None if TRACED else "build/cython",
+        compiler_directives={"linetrace": TRACED},
+    )
+    for extension in built:
+        extension.optional = not REQUIRED  # after cythonize(), which would drop it
+    return list(built)
+
+
+setup(ext_modules=extensions())
