@@ -29,8 +29,8 @@ What `send` returns is chosen by `sends`:
 
     "granian"    an iterator that is its own ``__await__``; a future-like while the channel is full
     "coroutine"  an ``async def``, as under uvicorn
-    "wrapped"    an ``async def`` that gives up the loop and refuses every task but the
-                 connection's own, as middleware with cancel scopes does
+    "wrapped"    an ``async def`` that gives up the loop, and must be finished by the task that
+                 began it, as in middleware with cancel scopes
 
 There is no global state: any number at a time, on any loop, twice in a process. `fetch` reads a
 finite response, `lifespan` runs an application's startup and shutdown around a block, `turns` lets
@@ -311,12 +311,12 @@ class Stream:
         await self._send(message)
 
     async def _send_wrapped(self, message: Message) -> None:
-        for _ in range(2):
-            if asyncio.current_task() is not self._task:
-                raise RuntimeError("send() was not run by the connection's own task")
-            await asyncio.sleep(0)
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("send() was begun outside every task")
+        await asyncio.sleep(0)
         await self._send(message)
-        if asyncio.current_task() is not self._task:
+        if asyncio.current_task() is not task:
             raise RuntimeError("send() was not finished by the task that had begun it")
 
     def _take(self, message: Message) -> None:
