@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastsse import Decoder, Event
+from fastsse import Decoder, Event, last_event_id
 from fastsse.broadcast.joins import body_message
 
 if TYPE_CHECKING:
@@ -15,15 +15,7 @@ if TYPE_CHECKING:
     from fastsse.broadcast.delivery import Message, Receive, Send
     from fastsse.broadcast.hub import Hub
 
-__all__ = ["HubResponse", "Subscription", "last_event_id"]
-
-
-def last_event_id(scope: Any) -> str | None:
-    """The request's ``Last-Event-ID`` (HTML standard, 9.2.4), or None."""
-    for name, value in scope["headers"]:
-        if name == b"last-event-id":
-            return bytes(value).decode("utf-8", "replace")
-    return None
+__all__ = ["HubResponse", "Subscription"]
 
 
 class HubResponse:

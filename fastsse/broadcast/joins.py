@@ -20,7 +20,16 @@ from fastsse.broadcast.history import Frame, History, Lost
 from fastsse.broadcast.stats import Stats
 from fastsse.broadcast.subscriber import Subscriber
 
-__all__ = ["EARLIEST", "GAP", "JOIN_SIZE", "Join", "Joins"]
+__all__ = [
+    "EARLIEST",
+    "GAP",
+    "JOIN_SIZE",
+    "Join",
+    "Joins",
+    "Opening",
+    "body_message",
+    "encode_label",
+]
 
 EARLIEST = "earliest"  # as a last event ID: all that is kept
 GAP = "gap"  # the reserved event type

@@ -214,7 +214,7 @@ async def test_pages_of_other_sites_may_not_publish(headers: dict[str, str]) -> 
     problem = json.loads(answer.body)
     assert "origin" == problem["field"]
     assert "FASTSSE_ORIGINS" in problem["rule"]
-    assert 0 == app.hub.published
+    assert 0 == app.hub.stats.published
 
 
 @pytest.mark.parametrize("site", [{}, {"sec-fetch-site": "cross-site"}])

@@ -1,0 +1,342 @@
+"""The broadcast as an ASGI app: routes, headers, status codes.
+
+    GET, HEAD /events     an event stream: raw ASGI, straight to the hub, nothing in between
+    POST /events          publish                               ┐
+    GET /health           state as JSON; 503 while draining     ├ by Starlette
+    GET /, /page/…        the live page                         ┘
+
+Every request passes `Access` first. Errors are JSON problems. The app owns the hub's life: it starts it with the
+lifespan, and at SIGTERM or SIGINT ends every stream and every body that is still being read, because a server
+waits for them without limit. It knows HTTP; it must not know positions, history or sends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from fastsse import InvalidField, _json
+from fastsse._signals import on_shutdown
+from fastsse.broadcast import forms, problems
+from fastsse.broadcast.access import Access, header
+from fastsse.broadcast.hub import EVENT_STREAM_HEADERS, Hub
+from fastsse.broadcast.problems import Problem
+from fastsse.broadcast.publishing import Body, publish
+from fastsse.broadcast.settings import Settings
+
+__all__ = ["PAGE_HEADERS", "Broadcast", "create_app"]
+
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+
+_PAGE = Path(__file__).parent / "page"
+_MEDIA_TYPES = {  # fixed: what the system knows of ".js" varies, and nosniff makes it count
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+_EVENTS = "/events"
+_METHODS = {_EVENTS: "GET, HEAD, OPTIONS, POST"}  # by path; the rest is only read
+_SPARE = 8  # query fields beyond the most topics
+_FULL = 5  # s that a reader stays away when there is no room
+
+_log = logging.getLogger("fastsse.broadcast")
+
+
+def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Broadcast:
+    """The broadcast, to be served or mounted.
+
+    Args:
+        settings: the knobs; the hub's when None, else the defaults.
+        hub: what it speaks for; a new one over a memory store when None.
+
+    Raises:
+        SettingError: an origin or a host cannot be one.
+    """
+    if hub is None:
+        hub = Hub(settings)
+    return Broadcast(hub.settings if settings is None else settings, hub)
+
+
+class Broadcast:
+    """The ASGI app. One app, one hub, one event loop.
+
+    Attributes:
+        settings: the knobs.
+        hub: what it speaks for.
+        outermost: nothing of the request is wanted any more once its stream is open: no middleware stands
+            around the app. Lets go of the request's headers, 2 to 4 KiB a stream.
+    """
+
+    def __init__(self, settings: Settings, hub: Hub) -> None:
+        self.settings = settings
+        self.hub = hub
+        self.outermost = False
+        self._access = Access(settings)
+        self._bodies: set[Body] = set()  # that are being read
+        self._rest = Starlette(
+            routes=[
+                Route(_EVENTS, self._post, methods=["POST"]),
+                Route(_EVENTS, self._options, methods=["OPTIONS"]),
+                Route("/health", self._health, methods=["GET"]),
+                Route("/", self._index, methods=["GET"]),
+                Mount("/page", _Page(directory=_PAGE)),
+            ],
+            exception_handlers={
+                Problem: _on_problem,
+                InvalidField: _on_invalid_field,
+                HTTPException: _on_http_exception,
+                Exception: _on_exception,
+            },
+            lifespan=self._lifespan,
+        )
+        self._rest.router.redirect_slashes = False
+        self._web = self._access.wrap(self._rest)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        try:
+            self._access.check(scope)
+        except Problem as problem:
+            await _response(problem)(scope, receive, send)
+            return
+        if scope["method"] in ("GET", "HEAD") and _route_path(scope) == _EVENTS:
+            await self._stream(scope, receive, send)
+        else:
+            await self._web(scope, receive, send)
+
+    def drain(self) -> None:
+        """Begin to end every stream and every body that is being read; new ones are refused. From the loop."""
+        self.hub.drain()
+        for body in tuple(self._bodies):
+            body.close()
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncGenerator[None, None]:
+        await self.hub.start()
+        undo = on_shutdown(self.drain)
+        try:
+            yield
+        finally:
+            undo()
+            self.drain()
+            await self.hub.stop()
+
+    # GET /events
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = self._access.grant(scope)
+        try:
+            asked = _Asked(scope, self.settings.topics_per_stream + _SPARE)
+            topics = self.hub.check_topics(asked.topics, self.settings.topics_per_stream)
+            self._check_room()
+        except (Problem, InvalidField) as error:
+            response = _response(error if isinstance(error, Problem) else Problem.of_invalid(error))
+            response.raw_headers += headers
+            await response(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            await _send_head(send, headers)
+            return
+        if self.outermost:
+            scope["headers"] = []
+        await self.hub.stream(
+            receive,
+            send,
+            topics,
+            last_event_id=asked.last_event_id,
+            labels=asked.labels,
+            headers=headers,
+        )
+
+    def _check_room(self) -> None:
+        if self.hub.draining:
+            wait = max(1, ceil(self.settings.retry / 1000))
+            raise Problem(503, "the server is stopping; come again soon", headers=_later(wait))
+        if self.hub.full:
+            detail = f"all {self.settings.max_streams} streams are taken; come again later"
+            raise Problem(503, detail, headers=_later(_FULL))
+
+    # POST /events
+
+    async def _post(self, request: Request) -> Response:
+        body = Body(request.scope, request.receive)
+        self._bodies.add(body)
+        if self.hub.draining:
+            body.close()
+        try:
+            return _json_response(await publish(self.hub, request.scope, body))
+        finally:
+            self._bodies.discard(body)
+
+    async def _options(self, _: Request) -> Response:
+        return Response(status_code=204, headers={"Allow": _METHODS[_EVENTS]})
+
+    # The rest
+
+    async def _health(self, _: Request) -> Response:
+        return _json_response(self.hub.health(), 503 if self.hub.draining else 200)
+
+    async def _index(self, _: Request) -> Response:
+        return FileResponse(
+            _PAGE / "index.html", headers=PAGE_HEADERS, media_type=_MEDIA_TYPES[".html"]
+        )
+
+
+class _Asked:
+    """What a reader's request says.
+
+    Raises:
+        Problem: 400 for a field that is unknown, given twice, or not UTF-8.
+    """
+
+    def __init__(self, scope: Scope, most: int) -> None:
+        self.topics: list[str] = []
+        self.labels = False
+        # Bytes that are not UTF-8 make an id that is nobody's, so the reader is told of a gap.
+        sent = header(scope, b"last-event-id")
+        self.last_event_id = sent.decode("utf-8", "replace") if sent else None
+        seen: set[str] = set()
+        for name, value in forms.parse_pairs(scope["query_string"], "query", most=most):
+            if name == "topic":
+                self.topics.append(forms.decode_text(name, value))
+                continue
+            if name in seen:
+                raise Problem.of_field(name, value, "must be given once")
+            seen.add(name)
+            self._set(name, value)
+
+    def _set(self, name: str, value: bytes) -> None:
+        if name == "last_event_id":
+            # The header is the newer one: a browser sends it when it reconnects to the same URL.
+            self.last_event_id = self.last_event_id or value.decode("utf-8", "replace") or None
+        elif name == "labels":
+            if value not in (b"0", b"1"):
+                raise Problem.of_field(name, value, "must be 1 or 0")
+            self.labels = value == b"1"
+        else:
+            rule = "is no query field here; known are topic, last_event_id, labels"
+            raise Problem.of_field("field", name, rule)
+
+
+class _Page(StaticFiles):
+    """The page's files, with the headers that keep it to itself."""
+
+    def file_response(self, full_path: Any, *args: Any, **options: Any) -> Response:
+        response = super().file_response(full_path, *args, **options)
+        response.headers.update(PAGE_HEADERS)
+        kind = _MEDIA_TYPES.get(Path(full_path).suffix)
+        if kind is not None:
+            response.headers["content-type"] = kind
+        return response
+
+
+def _route_path(scope: Scope) -> str:
+    """The path behind the place where the app is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
+async def _send_head(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*EVENT_STREAM_HEADERS, *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _later(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}
+
+
+def _json_response(members: Any, status: int = 200) -> Response:
+    return Response(
+        _json.dumps(members) + b"\n",
+        status,
+        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        "application/json",
+    )
+
+
+def _response(problem: Problem) -> Response:
+    """A problem as an answer. An ASGI app, like every Response."""
+    return Response(
+        problem.body(),
+        problem.status,
+        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | problem.headers,
+        problems.CONTENT_TYPE,
+    )
+
+
+async def _on_problem(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return _response(problem)
+
+
+async def _on_invalid_field(_: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidField)
+    return _response(Problem.of_invalid(error))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allow = _METHODS.get(_route_path(request.scope), "GET, HEAD")
+        rule = f"must be one of {allow}"
+        problem = Problem.of_field("method", request.method, rule, status=405)
+        problem.headers = {"Allow": allow}
+        return _response(problem)
+    if error.status_code == 404:
+        rule = "there is /events, /health and the page at /"
+        return _response(Problem.of_field("path", request.scope["path"], rule, status=404))
+    return _response(Problem(error.status_code, "the request cannot be answered"))
+
+
+async def _on_exception(_: Request, __: Exception) -> Response:
+    """Ours, a fault: the server logs it, the client learns nothing of it."""
+    return _response(Problem(500, "a fault of the server; its log says more"))
+
+
+if TYPE_CHECKING:
+    app: Broadcast  # from the environment: for `granian --interface asgi fastsse.broadcast.app:app`
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`app`, made when it is asked for, so that a bad setting is an error where the server loads it."""
+        if name != "app":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        made = create_app(Settings.load())
+        made.outermost = True
+        globals()["app"] = made
+        return made

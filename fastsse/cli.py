@@ -1,0 +1,557 @@
+"""The ``fastsse`` command: serve a broadcast, publish to one, subscribe to one.
+
+`serve` launches granian as measured: room for more connections than we admit (it counts all of them, and the rest
+hang), a process that is killed if it will not stop, one worker because one worker is one hub. `publish` and
+`subscribe` need nothing but the standard library. It knows flags, addresses and exit codes; it must not know what
+the app does with a request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import Field, fields, replace
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from fastsse import Decoder, Event, EventTooLarge, __version__
+from fastsse.broadcast.settings import ENVIRONMENT_PREFIX, SettingError, Settings
+
+if TYPE_CHECKING:
+    from granian.server.common import AbstractServer
+
+    from fastsse.broadcast.app import Broadcast
+
+__all__ = ["main"]
+
+_BACKLOG = 4096  # connections that may wait to be accepted
+_HEAD_ROOM = 1024  # connections beside the streams: publishers, probes, pages, idle ones
+_FILES = 256  # descriptors beside the connections
+_KILL = 5  # s; a drain takes well under one, so this only ends what hangs
+_KNOCK = 0.02  # s between two looks whether the server answers
+_CONNECT = 10.0  # s
+_CHUNK = 65536  # bytes read at once
+
+_NO_ACCESS_CONTROL = (
+    "can be reached from other machines, and there is no access control yet: whoever reaches it can read and "
+    "publish; say --open if that is what you want"
+)
+
+
+class _Failure(Exception):
+    """What ends the command: the message goes to stderr."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: without the program's name; those of the process when None.
+
+    Returns:
+        The exit code: 0, 1 for a failure, 130 for Ctrl-C.
+
+    Raises:
+        SystemExit: code 2 for arguments that cannot be, 0 after --help and --version.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = given.run
+    try:
+        return run(given)
+    except SettingError as error:
+        parser.error(str(error))
+    except _Failure as failure:
+        print(f"fastsse: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastsse", description="Server-Sent Events: serve a broadcast, publish, subscribe."
+    )
+    parser.add_argument("--version", action="version", version=f"fastsse {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_serve(commands.add_parser("serve", help="run a broadcast with its live page"))
+    _add_publish(commands.add_parser("publish", help="publish one event, or a stream of them"))
+    _add_subscribe(commands.add_parser("subscribe", help="print the events of topics as they come"))
+    return parser
+
+
+# serve
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Run a broadcast with its live page under granian."
+    parser.set_defaults(run=_serve)
+    add = parser.add_argument
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to bind; a public one wants --open (default: %(default)s)",
+    )
+    add("--port", type=_port, default=8000, help="0: any free one (default: %(default)s)")
+    add(
+        "--open",
+        action="store_true",
+        help="allow a public address, though there is no access control yet",
+    )
+    add("--workers", type=int, default=1, help="must be 1: one worker is one hub")
+    add("--runtime-threads", type=_positive, default=1, metavar="N",
+        help="threads that write to sockets: the way to more cores (default: %(default)s)")  # fmt: skip
+    add("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
+        help="event loop; auto: uvloop where it is installed (default: %(default)s)")  # fmt: skip
+    add("--log-level", choices=("critical", "error", "warning", "info", "debug"), default="warning",
+        help="logs go to stderr (default: %(default)s)")  # fmt: skip
+    add(
+        "--config",
+        metavar="FILE",
+        help="a TOML file with the settings below as keys, such as max_streams",
+    )
+    knobs = parser.add_argument_group(
+        "settings", "Each has an environment variable; a flag goes before it, it before --config."
+    )
+    for knob in fields(Settings):
+        _add_knob(knobs, knob)
+
+
+def _add_knob(group: Any, knob: Field[Any]) -> None:
+    about, default = knob.metadata, knob.default
+    several = isinstance(default, tuple)
+    unit = "A,B" if several else (about["unit"] or "NAME").upper()
+    shown = "none" if several else f"{default:g}" if isinstance(default, float) else default
+    text = f"{about['help']} (default: {shown}; {ENVIRONMENT_PREFIX}{knob.name.upper()})"
+    flag = "--" + knob.name.replace("_", "-")
+    options: dict[str, Any] = {"dest": f"knob_{knob.name}", "help": text.replace("%", "%%")}
+    if about["choices"]:
+        options["choices"] = about["choices"]
+    else:
+        options |= {"type": _names if several else type(default), "metavar": unit}
+    group.add_argument(flag, **options)
+
+
+def _serve(given: argparse.Namespace) -> int:
+    knobs = {
+        name.removeprefix("knob_"): value
+        for name, value in vars(given).items()
+        if name.startswith("knob_")
+    }
+    try:
+        settings = Settings.load(file=given.config, **knobs)
+    except OSError as error:
+        raise _Failure(f"--config {given.config!r}: {error.strerror}") from error
+    if given.workers != 1:
+        raise _Failure(
+            f"--workers {given.workers}: must be 1: each worker would be a hub of its own, and what is published "
+            "at one would not reach the others; --runtime-threads is the way to more cores"
+        )
+    address, public = _resolve(given.host)
+    if public and not given.open:
+        raise _Failure(f"--host {given.host}: {_NO_ACCESS_CONTROL}")
+    if not public:
+        settings = replace(settings, hosts=(*settings.hosts, given.host))
+    port = _free_port(address, given.port)
+    connections = settings.max_streams + max(_HEAD_ROOM, settings.max_streams // 4)
+    _allow_files(connections + _FILES)
+    server = _granian(given, address, port, connections)
+    server.on_startup(_heed_one_signal)
+    server.serve(target_loader=partial(_load, settings, address, port), wrap_loader=False)
+    return 0
+
+
+def _granian(
+    given: argparse.Namespace, address: str, port: int, connections: int
+) -> AbstractServer[Any]:
+    try:
+        from granian import Granian
+        from granian.constants import Interfaces, Loops, RuntimeModes
+        from granian.log import LogLevels
+
+        from fastsse.broadcast import app  # what the worker will load: here for the message
+    except ImportError as error:
+        raise _Failure(f"serve needs {error.name}: pip install 'fastsse-core[server]'") from error
+    return Granian(
+        f"{app.__name__}:app",
+        address,
+        port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        runtime_threads=given.runtime_threads,
+        runtime_mode=RuntimeModes.mt,
+        loop=Loops(_loop(given.loop)),
+        backlog=_BACKLOG,
+        backpressure=connections,
+        workers_kill_timeout=_KILL,
+        log_level=LogLevels(given.log_level),
+        log_dictconfig=_logging(given.log_level),
+    )
+
+
+def _load(settings: Settings, address: str, port: int) -> _Announced:
+    """The app, made in the worker's process. Pickled where processes are spawned, so not a closure."""
+    from fastsse.broadcast.app import create_app
+
+    _heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
+    app = create_app(settings)
+    app.outermost = True
+    return _Announced(app, address, port)
+
+
+class _Announced:
+    """The app; says on stdout where it is, once it answers there."""
+
+    def __init__(self, app: Broadcast, address: str, port: int) -> None:
+        self._app = app
+        self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+        self._port = port
+        self._task: asyncio.Task[None] | None = None
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        if scope["type"] == "lifespan":
+            self._task = asyncio.get_running_loop().create_task(self._announce())
+        return self._app(scope, receive, send)
+
+    async def _announce(self) -> None:
+        answers = False
+        while not answers:
+            await asyncio.sleep(_KNOCK)
+            answers = await self._answers()
+        print(f"fastsse: http://{_authority(self._address, self._port)}/", flush=True)
+
+    async def _answers(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(self._address, self._port)
+        except OSError:
+            return False
+        try:
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return b" 200 " in await reader.readline()
+        except OSError:
+            return False
+        finally:
+            writer.close()
+
+
+# granian's handlers (2.8) deadlock when a second signal calls them while the first call runs, and a worker that ends
+# before the main process means it to is taken for a crash. Second signals are no accident: Ctrl-C goes to every
+# process of a terminal, and systemd signals all of a service, so a worker hears that and then the main process's
+# SIGTERM. Hence the main process heeds one signal, and a worker one SIGTERM.
+
+
+def _heed_one_signal() -> None:
+    """In the main process, once granian's handlers are in place."""
+    once = _Once()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, once.wrap(signal.getsignal(signum)))
+
+
+def _heed_one_sigterm(loop: asyncio.AbstractEventLoop) -> None:
+    """In the worker, before granian adds its handlers to the loop."""
+    add: Callable[..., None] = loop.add_signal_handler
+    once = _Once()
+
+    def add_signal_handler(signum: int, callback: Callable[..., Any], *arguments: Any) -> None:
+        if signum == signal.SIGINT:
+            signal.signal(signum, signal.SIG_IGN)
+        else:
+            add(signum, once.wrap(callback), *arguments)
+
+    if os.name == "posix":
+        loop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]
+
+
+class _Once:
+    """Lets one call through, of all the functions that it wraps."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def wrap(self, function: Any) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            if not self._done:
+                self._done = True
+                function(*arguments)
+
+        return call
+
+
+def _logging(level: str) -> dict[str, Any]:
+    """granian's logging, on stderr, with ours beside it."""
+    ours = {"handlers": ["console"], "level": level.upper(), "propagate": False}
+    return {
+        "handlers": {
+            name: {
+                "class": "logging.StreamHandler",
+                "formatter": form,
+                "stream": "ext://sys.stderr",
+            }
+            for name, form in (("console", "generic"), ("access", "access"))
+        },
+        "loggers": {
+            "_granian": dict(ours),
+            "granian.access": ours | {"handlers": ["access"]},
+            "fastsse": dict(ours),
+        },
+    }
+
+
+def _loop(name: str) -> str:
+    if name == "asyncio":
+        return name
+    if find_spec("uvloop") is not None:
+        return "uvloop"
+    if name == "uvloop":
+        raise _Failure("--loop uvloop: it is not installed; pip install uvloop")
+    return "asyncio"
+
+
+def _resolve(host: str) -> tuple[str, bool]:
+    """The address to bind, and whether other machines reach it."""
+    from ipaddress import ip_address
+
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise _Failure(f"--host {host!r}: must be an address or a name of this machine") from None
+    addresses = sorted((str(entry[4][0]) for entry in found), key=lambda a: ":" in a)
+    address = addresses[0].partition("%")[0]  # IPv4 first: what curl and browsers try in the end
+    return address, not ip_address(address).is_loopback
+
+
+def _free_port(address: str, port: int) -> int:
+    """The port, found free: granian shares one that is taken (SO_REUSEPORT), and each would get half of us."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":  # else a port that was in use a minute ago counts as taken
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise _Failure(_bind_message(error, address, port)) from error
+        return int(probe.getsockname()[1])
+
+
+def _bind_message(error: OSError, address: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"--port {port}: is in use on {address}; give another, or 0 for any free one"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {address}: is no address of this machine"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"--port {port}: may not be bound by this user; take one above 1023"
+    return f"--host {address} --port {port}: {error.strerror}"
+
+
+def _allow_files(count: int) -> None:
+    """Raise the soft limit of open files: a connection is one, and usual limits end at 1,024."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= count:
+        return
+    allowed = count if hard == unlimited else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < count:
+        print(
+            f"fastsse: open files are limited to {allowed}, and --max-streams wants {count}; "
+            "raise the limit (ulimit -Hn), or lower --max-streams",
+            file=sys.stderr,
+        )
+
+
+def _authority(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _port(text: str) -> int:
+    port = _whole(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 0 to 65535")
+    return port
+
+
+def _positive(text: str) -> int:
+    number = _whole(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be at least 1")
+    return number
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number")
+    return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+# publish
+
+
+def _add_publish(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Publish one event, or with --stream every event of an event stream as it arrives."
+    )
+    parser.set_defaults(run=_publish)
+    add = parser.add_argument
+    add("url", help="of the broadcast, such as http://127.0.0.1:8000")
+    add("topic")
+    add("data", nargs="?", default="-", help="the event's data; - or nothing: standard input")
+    add("--event", help="the event type")
+    add("--retry", type=_whole, metavar="MS", help="reconnection time for its readers")
+    add("--stream", action="store_true", help="standard input is an event stream")
+
+
+def _publish(given: argparse.Namespace) -> int:
+    if given.stream and (given.data != "-" or given.event is not None or given.retry is not None):
+        raise _Failure(
+            "--stream reads everything from standard input: leave out DATA, --event and --retry"
+        )
+    fields_ = {"topic": given.topic, "event": given.event, "retry": given.retry}
+    query = urlencode({name: value for name, value in fields_.items() if value is not None})
+    body: bytes | Iterator[bytes]
+    if given.stream:
+        kind, body = "text/event-stream", _chunks(sys.stdin.buffer)
+    else:
+        kind = "text/plain; charset=utf-8"
+        body = (
+            sys.stdin.buffer.read()
+            if given.data == "-"
+            else given.data.encode("utf-8", "surrogateescape")
+        )
+    response = _request("POST", given.url, query, {"Content-Type": kind}, body)
+    answer = response.read()
+    if response.status != 200:
+        raise _refused(response, answer)
+    print(answer.decode())
+    return 0
+
+
+def _chunks(source: BinaryIO) -> Iterator[bytes]:
+    """What there is, as soon as there is something."""
+    read: Callable[[int], bytes] = getattr(source, "read1", source.read)
+    while chunk := read(_CHUNK):
+        yield chunk
+
+
+# subscribe
+
+
+def _add_subscribe(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Print the data of each event as it comes. Gaps are told on stderr."
+    parser.set_defaults(run=_subscribe)
+    add = parser.add_argument
+    add("url", help="of the broadcast, such as http://127.0.0.1:8000")
+    add("topic", nargs="+")
+    add(
+        "--last-event-id",
+        metavar="ID",
+        help="begin behind this event; earliest: with all that is kept",
+    )
+    add(
+        "--json",
+        action="store_true",
+        help="print each event as a line of JSON: id, event, data, retry",
+    )
+
+
+def _subscribe(given: argparse.Namespace) -> int:
+    query = urlencode([("topic", topic) for topic in given.topic])
+    headers = {"Accept": "text/event-stream"}
+    if given.last_event_id:
+        headers["Last-Event-ID"] = given.last_event_id
+    response = _request("GET", given.url, query, headers, None)
+    if response.status != 200:
+        raise _refused(response, response.read())
+    decoder = Decoder(last_event_id=given.last_event_id or "")
+    show = _show_json if given.json else _show
+    try:
+        while chunk := response.read1(_CHUNK):
+            for event in decoder.feed(chunk):
+                show(event)
+    except EventTooLarge as error:
+        raise _Failure(str(error)) from error
+    except (OSError, HTTPException) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise _Failure(f"the stream broke off; {_where(decoder)}") from error
+    raise _Failure(f"the stream ended; {_where(decoder)}")
+
+
+def _show(event: Event) -> None:
+    if event.event == "gap":
+        print(f"fastsse: gap: {event.data}", file=sys.stderr, flush=True)
+    else:
+        print(event.data, flush=True)
+
+
+def _show_json(event: Event) -> None:
+    members = {"id": event.id, "event": event.event, "data": event.data, "retry": event.retry}
+    print(json.dumps(members, ensure_ascii=False), flush=True)
+
+
+def _where(decoder: Decoder) -> str:
+    return f"to go on from here: --last-event-id {decoder.last_event_id or 'earliest'}"
+
+
+# HTTP, by the standard library
+
+
+def _request(
+    method: str, url: str, query: str, headers: dict[str, str], body: bytes | Iterator[bytes] | None
+) -> HTTPResponse:
+    parts = _broadcast_url(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT)
+    path = f"{parts.path if parts.path.strip('/') else '/events'}?{query}"
+    try:
+        connection.connect()
+        connection.sock.settimeout(None)  # streams may be quiet
+        # A body that is refused before its end cannot be sent to its end; the answer says why.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body, headers, encode_chunked=True)
+        return connection.getresponse()
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise _Failure(f"{parts.scheme}://{parts.netloc}: {reason}") from error
+
+
+def _broadcast_url(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass
+    raise _Failure(
+        f"{url!r}: must be http://HOST or https://HOST, with a port and a path if you like"
+    )
+
+
+def _refused(response: HTTPResponse, body: bytes) -> _Failure:
+    try:
+        detail = json.loads(body)["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = response.reason
+    return _Failure(f"refused ({response.status}): {detail}")

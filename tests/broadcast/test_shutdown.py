@@ -1,0 +1,237 @@
+"""SIGTERM and SIGINT against a real server with open streams: each ends whole, and the process is gone at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from servers import Clients, Connection, Server, serve_uvicorn, unchunk
+
+STREAMS = 1000
+AT_ONCE = 100  # connections that are opened at a time
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")
+
+Serve = Callable[..., AbstractContextManager[Server]]
+
+
+async def open_streams(clients: Clients, server: Server, count: int) -> list[Connection]:
+    streams: list[Connection] = []
+    while len(streams) < count:
+        batch = min(AT_ONCE, count - len(streams))
+        streams += await asyncio.gather(
+            *[clients.follow(server, f"/events?topic=t{n % 7}") for n in range(batch)]
+        )
+    return streams
+
+
+async def gone(server: Server, signum: signal.Signals, *, group: bool = False) -> tuple[float, int]:
+    """Send the signal; seconds until the process has ended, and its exit code."""
+    start = time.perf_counter()
+    server.signal(signum, group=group)
+    code = await asyncio.to_thread(server.wait)
+    return time.perf_counter() - start, code
+
+
+def assert_whole(body: bytes) -> None:
+    """The rest of a stream after its first chunk: a last block, then the last chunk."""
+    content, complete = unchunk(body)
+    assert complete, body
+    assert content.endswith(b"\n\n"), body
+    assert b"shutdown" in content, body
+
+
+@pytest.fixture(autouse=True)
+def _enough_files() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = STREAMS + 200
+    if hard != resource.RLIM_INFINITY and hard < need:
+        pytest.skip(f"needs {need} open files; ulimit -Hn says {hard}")
+    if soft != resource.RLIM_INFINITY and soft < need:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+
+
+async def assert_gone_in_a_second(scenario: Callable[[], Awaitable[float]]) -> None:
+    """Run it up to three times, because other processes may have the machine just then."""
+    seconds = [await scenario()]
+    while min(seconds) >= 1.0 and len(seconds) < 3:
+        seconds.append(await scenario())
+    assert min(seconds) < 1.0, seconds
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+async def test_a_thousand_streams_end_whole_and_the_process_is_gone_in_a_second(
+    loop_server: Serve, clients: Clients, signum: signal.Signals
+) -> None:
+    async def scenario() -> float:
+        with loop_server() as server:
+            streams = await open_streams(clients, server, STREAMS)
+            assert server.health()["streams"] == STREAMS
+            endings = [asyncio.create_task(stream.to_the_end()) for stream in streams]
+
+            seconds, code = await gone(server, signum)
+
+            for body in await asyncio.gather(*endings):
+                assert_whole(body)
+            assert 0 == code
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+async def test_ctrl_c_reaches_every_process_and_ends_as_cleanly(
+    loop_server: Serve, clients: Clients
+) -> None:
+    async def scenario() -> float:
+        with loop_server() as server:
+            streams = await open_streams(clients, server, 100)
+
+            seconds, code = await gone(server, signal.SIGINT, group=True)
+
+            for stream in streams:
+                assert_whole(await stream.to_the_end())
+            assert 0 == code
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.01])
+async def test_a_second_signal_to_every_process_does_no_harm(
+    loop_server: Serve, clients: Clients, pause: float
+) -> None:
+    async def scenario() -> float:
+        with loop_server() as server:
+            streams = await open_streams(clients, server, 100)
+            server.signal(signal.SIGTERM, group=True)
+            await asyncio.sleep(pause)  # not to wait for something: the two shall come this close
+
+            seconds, _ = await gone(server, signal.SIGINT, group=True)
+
+            for stream in streams:
+                assert_whole(await stream.to_the_end())
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+async def test_an_idle_server_is_gone_in_a_second(loop_server: Serve) -> None:
+    async def scenario() -> float:
+        with loop_server() as server:
+            seconds, code = await gone(server, signal.SIGTERM)
+
+            assert 0 == code
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+async def test_connections_that_are_kept_alive_do_not_delay_the_end(
+    loop_server: Serve, clients: Clients
+) -> None:
+    async def scenario() -> float:
+        with loop_server() as server:
+            idle = await clients.connect(server, "GET /health HTTP/1.1")
+            await idle.start()
+
+            seconds, _ = await gone(server, signal.SIGTERM)
+
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+async def test_a_publisher_whose_stream_is_still_open_is_told_what_was_published(
+    loop_server: Serve, clients: Clients
+) -> None:
+    head = (
+        "POST /events?topic=a HTTP/1.1\r\n"
+        "Content-Type: text/event-stream\r\n"
+        "Transfer-Encoding: chunked"
+    )
+
+    async def scenario() -> float:
+        with loop_server() as server:
+            reader = await clients.follow(server, "/events?topic=a")
+            publisher = await clients.connect(server, head, b"9\r\ndata: x\n\n\r\n")
+            await reader.events(1)
+
+            seconds, _ = await gone(server, signal.SIGTERM)
+
+            answer = await publisher.to_the_end()
+            assert answer.startswith(b"HTTP/1.1 503 "), answer
+            problem: Any = json.loads(answer.partition(b"\r\n\r\n")[2])
+            assert 1 == problem["count"]
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+async def test_what_was_published_last_reaches_everybody_before_the_end(
+    loop_server: Serve, clients: Clients
+) -> None:
+    with loop_server() as server:
+        streams = await open_streams(clients, server, 70)
+        for n in range(7):
+            server.publish(f"t{n}", "last words")
+
+        await gone(server, signal.SIGTERM)
+
+        for stream in streams:
+            body = await stream.to_the_end()
+            assert b"data: last words\n\n" in body, body
+            assert_whole(body)
+
+
+@pytest.mark.slow
+async def test_a_reader_that_does_not_read_delays_the_end_but_does_not_prevent_it(
+    loop_server: Serve, clients: Clients
+) -> None:
+    with loop_server() as server:
+        stalled = await clients.follow(server, "/events?topic=a")
+        stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(12):  # megabytes: more than granian and the kernel take for it
+            headers = {"Content-Type": "text/plain"}
+            server.request("POST", "/events?topic=a", b"x" * 1_000_000, headers)
+
+        seconds, _ = await gone(server, signal.SIGTERM)
+
+        assert seconds < 10.0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+async def test_under_uvicorn_streams_end_whole_too(
+    signum: signal.Signals, clients: Clients
+) -> None:
+    pytest.importorskip("uvicorn")
+
+    async def scenario() -> float:
+        with serve_uvicorn() as server:
+            streams = await open_streams(clients, server, STREAMS)
+            endings = [asyncio.create_task(stream.to_the_end()) for stream in streams]
+
+            seconds, _ = await gone(server, signum)
+
+            for body in await asyncio.gather(*endings):
+                assert_whole(body)
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+async def test_the_worker_does_not_outlive_its_parent(loop_server: Serve) -> None:
+    with loop_server() as server:
+        await gone(server, signal.SIGTERM)
+
+        with pytest.raises(ProcessLookupError):
+            os.killpg(server.process.pid, 0)
