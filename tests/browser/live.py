@@ -1,0 +1,34 @@
+"""What the tests of the live page share: where its parts are, and how long to wait for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from servers import Server
+
+OUTAGE = r"net::ERR_"  # what Chromium's console says of a server that is not there
+REFUSED = r"status of 4\d\d"
+
+
+def expect(locator: Any) -> Any:
+    """Playwright's own: waits until it holds."""
+    from playwright.async_api import expect
+
+    return expect(locator)
+
+
+def rows(page: Any) -> Any:
+    """The events of the log, newest first: neither notes nor gaps."""
+    return page.locator("#log > .row:not(.note, .gap)")
+
+
+def shown_data(page: Any) -> Any:
+    """The data of the rows that are not filtered out."""
+    return page.locator("#log > .row:not(.note):visible .data")
+
+
+def publish_stream(server: Server, topic: str, stream: str) -> None:
+    """Publish every event of an event stream."""
+    headers = {"Content-Type": "text/event-stream"}
+    reply = server.request("POST", f"/events?topic={topic}", stream.encode(), headers)
+    assert reply.status == 200, reply
