@@ -6,19 +6,19 @@ from types import ModuleType
 
 import pytest
 from hypothesis import settings
-from twins import load_twin
+from twin import TWINS, load_twin
 
 settings.register_profile("fastsse", deadline=None, print_blob=True)
 settings.load_profile("fastsse")
 
 
-@pytest.fixture(params=["py", "c"])
+@pytest.fixture(scope="session", params=TWINS)
 def codec(request: pytest.FixtureRequest) -> ModuleType:
     """One twin's module: `codec.encode`, `codec.Decoder`, `codec.Event` ..."""
     return load_twin(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def twins() -> tuple[ModuleType, ModuleType]:
-    """Both twins, pure one first."""
+    """Both twins, the pure one first."""
     return load_twin("py"), load_twin("c")

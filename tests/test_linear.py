@@ -1,0 +1,74 @@
+"""Time is a test too: twice the input is twice the work, for every shape that a peer or a user can send.
+
+Counted in instructions (callgrind), so that a busy machine changes nothing. `linear.py` has the shapes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from linear import SHAPES
+
+import fastsse
+
+VALGRIND = shutil.which("valgrind")
+PARTS = {
+    "fastsse._codec_py": 4,
+    "fastsse._codec_c": 1,
+}  # the pure twin's sizes are cut: it is all interpreted
+LEAST, MOST = 1.6, 2.4  # quadratic is 4; what is under the least has not done the work
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(VALGRIND is None, reason="no valgrind here: apt-get install valgrind"),
+    pytest.mark.skipif(sys.platform == "win32", reason="valgrind does not know Windows"),
+]
+
+
+def counted(twin: str, out: Path) -> dict[str, tuple[int, int]]:
+    """Instructions for each shape at its size and at twice its size."""
+    assert VALGRIND is not None
+    driver = Path(__file__).with_name("linear.py")
+    subprocess.run(
+        [
+            *(VALGRIND, "-q", "--tool=callgrind"),
+            *(f"--callgrind-out-file={out}", "--dump-before=getppid"),
+            *(sys.executable, "-I", "-S", str(driver)),
+            *(str(Path(fastsse.__file__).parent.parent), twin),
+        ],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+    )
+    names = [*SHAPES, "the control"]
+    dumps = [out.with_name(f"{out.name}.{n}").read_text() for n in range(1, 3 * len(names) + 1)]
+    counts = [int(re.findall(r"^summary: (\d+)$", dump, re.MULTILINE)[0]) for dump in dumps]
+    # The first of each three is what came before: the start, or the warming up.
+    return dict(zip(names, zip(counts[1::3], counts[2::3], strict=True), strict=True))
+
+
+@pytest.fixture(scope="module")
+def counts(
+    codec: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[int, int]]:
+    return counted(codec.__name__, tmp_path_factory.mktemp("callgrind") / "out")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_twice_the_input_is_twice_the_work(counts: dict[str, tuple[int, int]], shape: str) -> None:
+    once, twice = counts[shape]
+
+    assert LEAST < twice / once < MOST, f"{once} instructions became {twice}"
+
+
+def test_work_that_is_not_linear_is_seen(counts: dict[str, tuple[int, int]]) -> None:
+    once, twice = counts["the control"]
+
+    assert 3 < twice / once

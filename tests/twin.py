@@ -1,0 +1,29 @@
+"""The twins of the codec, by name, and what to do where the compiled one is missing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+import pytest
+
+TWINS = {"py": "fastsse._codec_py", "c": "fastsse._codec_c"}
+INSTALL = "build it: python -m pip install --editable ."
+
+
+def is_set(variable: str) -> bool:
+    """Whether an environment variable says yes, read as the chooser and the build read it."""
+    return os.environ.get(variable, "0") not in ("", "0")
+
+
+def load_twin(name: str) -> ModuleType:
+    """The twin's module. Skips where the compiled one is left out on purpose, fails where it must be."""
+    if name == "c" and is_set("FASTSSE_NO_EXTENSIONS"):
+        pytest.skip("FASTSSE_NO_EXTENSIONS is set")
+    try:
+        return importlib.import_module(TWINS[name])
+    except ImportError as error:
+        if is_set("FASTSSE_REQUIRE_EXTENSIONS"):
+            pytest.fail(f"FASTSSE_REQUIRE_EXTENSIONS is set, and {error}; {INSTALL}")
+        pytest.skip(f"no compiled twin here ({error}); {INSTALL}")
