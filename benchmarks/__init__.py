@@ -1,0 +1,1 @@
+"""How fast the codec is: seeded corpora, tests, a guard, and one run that compares everything (README.md)."""

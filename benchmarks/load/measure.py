@@ -1,0 +1,62 @@
+"""One phase of load, measured at both ends, and again when somebody else had the machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from benchmarks.load import machine
+from benchmarks.load.processes import Generator, Server
+
+__all__ = ["NOISE", "median", "phase", "quiet"]
+
+NOISE = 0.3  # of a processor that others may have used in a quiet phase
+FAULTS = ("lost", "doubled", "foreign", "gaps", "errors", "ended")
+
+Result = dict[str, Any]
+
+
+def phase(server: Server, load: Generator, command: str) -> Result:
+    """The generator's answer to a command, with what the server and all others used meanwhile.
+
+    Adds ``rate`` (deliveries a second), ``cost`` (microseconds of the server's CPU for a delivery), ``server`` and
+    ``others`` (processors used by it, and by who is neither it nor the generator), ``faults``.
+    """
+    began, busy, cpu = time.monotonic(), machine.busy(), server.cpu
+    own = time.process_time()
+    result = load.ask(command)
+    elapsed = time.monotonic() - began
+    used = server.cpu - cpu
+    others = machine.busy() - busy - used - result["cpu"] - (time.process_time() - own)
+    deliveries = result["delivered"] + result["after"] + result["late"]
+    result["rate"] = result["delivered"] / result["seconds"] if result["seconds"] else 0.0
+    result["cost"] = used / deliveries * 1e6 if deliveries else 0.0
+    result["server"] = used / elapsed
+    result["others"] = max(0.0, others / elapsed)
+    result["generator"] = result["cpu"] / elapsed
+    result["faults"] = {name: result[name] for name in FAULTS if result[name]}
+    if not result["settled"]:
+        result["faults"]["unsettled"] = 1
+    return result
+
+
+def quiet(measure: Callable[[], Result], tries: int) -> Result:
+    """The quietest of at most `tries` results; one with less than `NOISE` ends the search."""
+    results: list[Result] = []
+    for _ in range(max(1, tries)):
+        results.append(measure())
+        if results[-1]["others"] <= NOISE:
+            break
+    best = min(results, key=lambda result: float(result["others"]))
+    best["quiet"] = best["others"] <= NOISE
+    best["tries"] = len(results)
+    return best
+
+
+def median(results: Iterable[Result], name: str) -> float | None:
+    """The median of a value over the quiet results that have it, over all when none was quiet; None without any."""
+    found = [result for result in results if result.get(name) is not None]
+    calm = [result for result in found if result.get("quiet", True)]
+    return statistics.median(float(result[name]) for result in calm or found) if found else None

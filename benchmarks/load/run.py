@@ -1,0 +1,228 @@
+"""One run: every scenario, contender by contender, interleaved in rounds; what comes out is one dict, for JSON."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from benchmarks.load import instructions, machine, scenarios
+from benchmarks.load.build import Unavailable, build
+from benchmarks.load.measure import median
+from benchmarks.load.scenarios import Plan, kept
+from benchmarks.load.servers import CONTENDERS, Contender
+
+__all__ = ["SCENARIOS", "run"]
+
+SCENARIOS = ("fanout", "inside", "storm", "idle", "stalled", "topics", "replay", "instructions")
+
+# Who is in what, beside fastsse: in a quick run, and in a full one.
+_FANOUT = {
+    1000: (
+        ("floor", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian", "FastAPI/uvicorn",
+         "fastsse/uvicorn", "fastsse wrapped"),
+        ("floor", "floor joined", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian",
+         "FastAPI/uvicorn", "aiohttp-sse", "better-sse/node", "fastsse/uvicorn", "fastsse wrapped"),
+    ),
+    5000: (
+        ("floor", "nchan", "fastsse", "sse-starlette/uvicorn"),
+        ("floor", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian", "aiohttp-sse",
+         "better-sse/node", "fastsse/uvicorn"),
+    ),
+}  # fmt: skip
+_STORM = (
+    ("floor", "nchan", "fastsse", "fastsse/uvicorn", "sse-starlette/granian"),
+    ("floor", "nchan", "fastsse", "fastsse/uvicorn", "sse-starlette/granian", "sse-starlette/uvicorn",
+     "FastAPI/uvicorn", "aiohttp-sse", "better-sse/node"),
+)  # fmt: skip
+_STALLED = (
+    ("fastsse roomy", "fastsse"),
+    ("fastsse roomy", "fastsse", "nchan", "sse-starlette/uvicorn", "better-sse/node"),
+)
+_TOPICS = (("fastsse",), ("fastsse", "nchan", "better-sse/node"))
+_REPLAY = (("fastsse",), ("fastsse", "nchan"))
+_TOPIC_COUNTS = (100, 10_000)
+_IDLE = 10_000
+
+Found = dict[str, Any]
+Say = Callable[[str], None]
+
+
+def run(plan: Plan, wanted: Iterable[str], only: Iterable[str], say: Say) -> Found:
+    """Measure.
+
+    Args:
+        plan: how much of everything.
+        wanted: names of `SCENARIOS`.
+        only: names of contenders; all when empty.
+        say: told what is being measured.
+
+    Raises:
+        Unavailable: the generator cannot be built.
+    """
+    build("sseload")
+    session = _Session(plan, tuple(only), say)
+    for name in wanted:
+        getattr(session, name)()
+    return session.found
+
+
+class _Session:
+    """A run under way."""
+
+    def __init__(self, plan: Plan, only: tuple[str, ...], say: Say) -> None:
+        self._plan = plan
+        self._only = only
+        self._say = say
+        self._began = time.monotonic()
+        self.found: Found = {
+            "environment": machine.written_down()
+            | {
+                "python": f"{platform.python_implementation()} {platform.python_version()}",
+                "date": datetime.date.today().isoformat(),
+            },
+            "plan": plan._asdict(),
+            "versions": {},
+            "absent": {},
+            "failed": [],
+        }
+
+    def _present(self, names: Iterable[str]) -> list[Contender]:
+        """Those of `names` that are wanted and installed."""
+        present: list[Contender] = []
+        for name in names:
+            if self._only and name not in self._only:
+                continue
+            contender = CONTENDERS[name]
+            try:
+                contender.needs()
+            except Unavailable as how:
+                self.found["absent"][name] = str(how)
+                continue
+            self.found["versions"][name] = contender.version()
+            present.append(contender)
+        return present
+
+    def _measure(
+        self, what: str, contender: Contender, measure: Callable[[], Found]
+    ) -> Found | None:
+        """The result; None when it failed, and that is written down."""
+        self._say(f"{time.monotonic() - self._began:5.0f} s  {what}: {contender.name}")
+        result = kept(measure, contender)
+        if "failed" in result:
+            self.found["failed"].append(f"{what}: {result['failed']}")
+            return None
+        return result
+
+    def fanout(self) -> None:
+        for readers, names in _FANOUT.items():
+            cells: dict[str, list[Found]] = {}
+            present = self._present(names[self._plan.full])
+            for number in range(self._plan.rounds):
+                for contender in present:
+                    what = f"fan-out, {readers} readers, round {number + 1} of {self._plan.rounds}"
+                    one = self._measure(
+                        what,
+                        contender,
+                        lambda c=contender, n=readers: scenarios.fanout(c, n, self._plan),
+                    )
+                    if one is not None:
+                        cells.setdefault(contender.name, []).append(one)
+            self._note_faults(f"fan-out, {readers} readers", cells)
+            self.found.setdefault("fanout", {})[str(readers)] = {
+                name: _merge(rounds) for name, rounds in cells.items()
+            }
+
+    def _note_faults(self, what: str, cells: dict[str, list[Found]]) -> None:
+        """A figure with lost or doubled events is worth nothing: say so."""
+        for name, rounds in cells.items():
+            for one in rounds:
+                for phase, result in one.items():
+                    if isinstance(result, dict) and result.get("faults"):
+                        self.found["failed"].append(f"{what}: {name}: {phase}: {result['faults']}")
+
+    def inside(self) -> None:
+        for contender in self._present(("fastsse probed",)):
+            result = self._measure(
+                "inside", contender, lambda c=contender: scenarios.inside(c, 1000, self._plan)
+            )
+            if result is not None:
+                self.found["inside"] = result
+
+    def storm(self) -> None:
+        self._each("storm", _STORM, lambda c: scenarios.storm(c, self._plan.storm, self._plan))
+
+    def idle(self) -> None:
+        for contender in self._present(("fastsse",)):
+            result = self._measure(
+                "idle", contender, lambda c=contender: scenarios.idle(c, _IDLE, self._plan)
+            )
+            if result is not None:
+                self.found["idle"] = result | {"readers": _IDLE, "seconds": self._plan.idle}
+
+    def stalled(self) -> None:
+        self._each("stalled", _STALLED, lambda c: scenarios.stalled(c, self._plan))
+
+    def topics(self) -> None:
+        for contender in self._present(_TOPICS[self._plan.full]):
+            by_count: Found = {}
+            for count in _TOPIC_COUNTS:
+                result = self._measure(
+                    f"{count} topics",
+                    contender,
+                    lambda c=contender, n=count: scenarios.topics(c, n, self._plan),
+                )
+                if result is not None:
+                    by_count[str(count)] = result
+            self.found.setdefault("topics", {})[contender.name] = by_count
+
+    def replay(self) -> None:
+        self._each("replay", _REPLAY, lambda c: scenarios.replay(c, 1000, 500, self._plan))
+
+    def instructions(self) -> None:
+        self._say(f"{time.monotonic() - self._began:5.0f} s  instructions of a publish")
+        try:
+            self.found["instructions"] = instructions.count()
+        except Unavailable as reason:
+            self.found["instructions"] = {"absent": str(reason)}
+
+    def _each(
+        self, name: str, names: tuple[tuple[str, ...], ...], measure: Callable[[Contender], Found]
+    ) -> None:
+        for contender in self._present(names[self._plan.full]):
+            result = self._measure(name, contender, lambda c=contender: measure(c))
+            if result is not None:
+                self.found.setdefault(name, {})[contender.name] = result
+
+
+def _merge(rounds: list[Found]) -> Found:
+    """The medians of one contender's rounds."""
+    merged: Found = {"rss": {"value": median(rounds, "rss")}}
+    phases = {phase: None for one in rounds for phase in one if isinstance(one[phase], dict)}
+    for phase in phases:
+        results = [one[phase] for one in rounds if phase in one]
+        merged[phase] = {
+            name: median(results, name)
+            for name in (
+                "rate",
+                "cost",
+                "p50",
+                "p90",
+                "p99",
+                "max",
+                "server",
+                "generator",
+                "others",
+            )
+        }
+        merged[phase]["best"] = max(result["rate"] for result in results)
+        merged[phase]["runs"] = len(results)
+        merged[phase]["calm"] = sum(result["quiet"] for result in results)
+    return merged
+
+
+def to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

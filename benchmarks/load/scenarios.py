@@ -1,0 +1,275 @@
+"""What is done to a server, and what is written down of it. Each takes a contender and starts it anew."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from benchmarks.load import machine
+from benchmarks.load.build import Unavailable
+from benchmarks.load.measure import phase, quiet
+from benchmarks.load.processes import Failed, Generator, Server
+from benchmarks.load.servers import Contender
+
+__all__ = ["Plan", "fanout", "idle", "inside", "replay", "stalled", "storm", "topics"]
+
+SIZE = 100  # bytes of an event's data
+STALL_SIZE = 10_000
+STALL_RATE = 100  # events a second
+STALL_HISTORY = (
+    1800  # events of STALL_SIZE that fill the history of "fastsse roomy", so that it grows no more
+)
+
+Result = dict[str, Any]
+
+
+class Plan(NamedTuple):
+    """How much of everything.
+
+    Attributes:
+        rounds: of every fan-out.
+        seconds: of a phase.
+        tries: of a phase that others disturb.
+        rates: deliveries a second, by the clock.
+        idle: seconds of heartbeats.
+        stall: seconds.
+        storm: readers who come at once.
+        full: all contenders in every scenario.
+    """
+
+    rounds: int = 3
+    seconds: float = 2.0
+    tries: int = 3
+    rates: tuple[int, ...] = (30_000, 60_000, 120_000)
+    idle: float = 45.0
+    stall: float = 10.0
+    storm: int = 5000
+    full: bool = True
+
+
+QUICK = Plan(rounds=1, seconds=1.0, tries=2, rates=(60_000,), idle=16.0, full=False)
+
+
+def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
+    """One topic, `readers` readers: one event at a time, 16 at a time, then by the clock."""
+    with Server(contender) as server, Generator(server) as load:
+        before = _settled_rss(server, load)
+        load.open(readers)
+        load.ask(f"window 16 {plan.seconds / 4} {SIZE}")
+        result: Result = {"rss": (server.rss - before) / readers / 1024}
+        for name, window in (("single", 1), ("burst", 16)):
+            result[name] = _repeat(server, load, plan, f"window {window} {plan.seconds} {SIZE}")
+        for rate in plan.rates:
+            if rate > 1.2 * result["burst"]["rate"]:
+                continue  # it would only show how long the queue gets
+            command = f"rate {rate / readers} {plan.seconds} {SIZE}"
+            result[f"at {rate}"] = _repeat(server, load, plan, command)
+        return result
+
+
+def _repeat(server: Server, load: Generator, plan: Plan, command: str) -> Result:
+    return quiet(lambda: phase(server, load, command), plan.tries)
+
+
+def _settled_rss(server: Server, load: Generator) -> int:
+    """Resident bytes of a server that has served somebody: what it needs at first is no reader's."""
+    load.open(20)
+    load.ask(f"window 4 0.2 {SIZE}")
+    load.ask("close")
+    server.await_streams(0, 2.0)
+    time.sleep(0.2)
+    return server.rss
+
+
+def storm(contender: Contender, readers: int, _plan: Plan) -> Result:
+    """All come at once, stay a moment, and leave at once."""
+    with Server(contender) as server, Generator(server) as load:
+        before = _settled_rss(server, load)
+        buffers = machine.connection_memory()
+        busy, cpu, began = machine.busy(), server.cpu, time.monotonic()
+        opened = load.open(readers)
+        spent = server.cpu - cpu
+        elapsed = time.monotonic() - began
+        others = (machine.busy() - busy - spent - opened["cpu"]) / elapsed
+        time.sleep(1.0)
+        result = {
+            "seconds": opened["seconds"],
+            "cpu": spent,
+            "cost": spent / readers * 1e6,
+            "rss": (server.rss - before) / readers / 1024,
+            "buffers": (machine.connection_memory() - buffers) / readers / 1024,
+            "others": max(0.0, others),
+        }
+        load.ask("close")
+        result["gone"] = server.await_streams(0, 5.0)
+        result["grown"] = (server.rss - before) / 2**20
+        return result
+
+
+def idle(contender: Contender, readers: int, plan: Plan) -> Result:
+    """Nothing is published: what do the heartbeats cost, and what does a reader hold?"""
+    with Server(contender) as server, Generator(server) as load:
+        before = _settled_rss(server, load)
+        load.open(readers)
+        time.sleep(1.0)
+        result = phase(server, load, f"wait {plan.idle}")
+        return {
+            "rss": (server.rss - before) / readers / 1024,
+            "cpu": result["server"],
+            "comments": result["comments"] / readers,
+            "ended": result["ended"],
+            "others": result["others"],
+        }
+
+
+def stalled(contender: Contender, plan: Plan, *, readers: int = 100, stalls: int = 20) -> Result:
+    """Some stop to read for a while, then go on; what do the others see, and what does the server hold?"""
+    with Server(contender) as server, Generator(server) as load:
+        load.open(readers)
+        filled = 0
+        while filled < STALL_HISTORY:
+            filled += load.ask(f"window 4 0.5 {STALL_SIZE}")["published"]
+        time.sleep(0.5)
+        calm = _repeat(server, load, plan, f"rate {STALL_RATE} {min(3.0, plan.stall)} {STALL_SIZE}")
+        before = server.rss
+        load.ask(f"stall {stalls}")
+        loaded = phase(server, load, f"rate {STALL_RATE} {plan.stall} {STALL_SIZE}")
+        during = server.rss
+        after = load.ask("resume 30")
+        time.sleep(0.5)
+        grown = server.rss
+        ended = json.loads(server.ask("/health")).get("ended", {}) if _ours(contender) else {}
+        return {
+            "calm": calm,
+            "stalled": loaded,
+            "before": before / 2**20,
+            "grown": (during - before) / 2**20 / stalls,
+            "after": grown / 2**20,
+            "settled": after["settled"],
+            "lost": after["lost"],
+            "gaps": after["gaps"],
+            "ended": loaded["ended"] + after["ended"],
+            "reasons": {k: v for k, v in ended.items() if k != "disconnected"},
+        }
+
+
+def _ours(contender: Contender) -> bool:
+    return contender.name.startswith("fastsse")
+
+
+def topics(contender: Contender, count: int, plan: Plan) -> Result:
+    """Many topics with one reader each, published to in turn: events a second and CPU for each."""
+    with Server(contender) as server, Generator(server) as load:
+        load.open(count, count)
+        load.ask(f"window 16 {plan.seconds / 2} {SIZE}")
+        return _repeat(server, load, plan, f"window 16 {plan.seconds} {SIZE}")
+
+
+def replay(contender: Contender, readers: int, back: int, _plan: Plan) -> Result:
+    """All readers come back at once with the same old id: seconds until they have what they missed."""
+    with Server(contender) as server, Generator(server) as load:
+        load.open(readers)
+        published = 0
+        while published <= back:
+            published += load.ask(f"window 16 0.5 {SIZE}")["published"]
+        answer = phase(server, load, f"replay {back}")
+        # The readers of before are gone, their streams' ends are not what is asked for.
+        answer["faults"].pop("ended", None)
+        return answer
+
+
+def _probed(server: Server, load: Generator, command: str) -> Result:
+    """A phase, with the microseconds that a send has cost the publisher's loop."""
+    server.ask("/probe")
+    result = phase(server, load, command)
+    spent = json.loads(server.ask("/probe"))
+    sends = max(1, spent["sends"])
+    return {
+        "cpu": spent["cpu"] / sends / 1000,
+        "wall": spent["wall"] / sends / 1000,
+        "joined": (result["delivered"] + result["after"]) / sends,
+        "others": result["others"],
+    }
+
+
+class Share(NamedTuple):
+    """Who used the server's CPU, as shares of 1."""
+
+    kernel: float
+    server: float
+    python: float
+
+
+def inside(contender: Contender, readers: int, plan: Plan, *, share: bool = True) -> Result:
+    """What only the server itself can tell: the pump's cost, tasks, and Python's share by perf.
+
+    The contender must answer ``GET /probe``.
+    """
+    with Server(contender) as server, Generator(server) as load:
+        server.ask("/probe")
+        before = json.loads(server.ask("/probe"))["tasks"]
+        load.open(readers)
+        tasks = json.loads(server.ask("/probe"))["tasks"] - before
+        result: Result = {"tasks": tasks / readers}
+        for name, window in (("single", 1), ("burst", 16)):
+            load.ask(f"window {window} {plan.seconds / 4} {SIZE}")
+            command = f"window {window} {plan.seconds} {SIZE}"
+            result[name] = quiet(lambda c=command: _probed(server, load, c), plan.tries)
+        if share:
+            work: Callable[[], object] = lambda: load.ask(f"window 1 {plan.seconds} {SIZE}")  # noqa: E731
+            try:
+                result["share"] = _share(server, work)._asdict()
+            except Unavailable as reason:
+                result["no share"] = str(reason)
+        return result
+
+
+def _share(server: Server, work: Callable[[], object]) -> Share:
+    """Sample the server with perf while it works.
+
+    Raises:
+        Unavailable: there is no perf, or it may not.
+    """
+    data = f"{server._folder.name}/perf.data"
+    processes = ",".join(map(str, machine.members(server.process.pid)))
+    command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-o", data, "-p", processes]
+    try:
+        recorder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except FileNotFoundError:
+        raise Unavailable("apt-get install linux-perf") from None
+    time.sleep(0.3)
+    work()
+    recorder.terminate()
+    _, said = recorder.communicate(timeout=30)
+    report = ["perf", "report", "-i", data, "--stdio", "--sort", "dso", "-F", "overhead,dso", "-q"]
+    done = subprocess.run(report, capture_output=True, text=True, check=False)
+    shares = Share(0.0, 0.0, 0.0)
+    for line in done.stdout.splitlines():
+        overhead, _, name = line.strip().partition("%")
+        if not name or line.startswith("#"):
+            continue
+        part = float(overhead) / 100
+        shares = shares._replace(**{(k := _owner(name)): getattr(shares, k) + part})
+    if not sum(shares):
+        raise Unavailable(
+            f"perf has no samples: {(said or b'').decode()[-200:]}{done.stderr[-200:]}"
+        )
+    return shares
+
+
+def _owner(name: str) -> str:
+    name = name.strip()
+    if name.startswith(("[kernel", "[unknown", "[vdso", "[guest")):
+        return "kernel"
+    return "server" if "_granian" in name else "python"
+
+
+def kept(measure: Callable[[], Result], contender: Contender) -> Result:
+    """The result, or what went wrong in its place."""
+    try:
+        return measure()
+    except (Failed, OSError, subprocess.TimeoutExpired) as error:
+        return {"failed": f"{contender.name}: {error}"}
