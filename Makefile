@@ -1,19 +1,56 @@
-# `make test` on a fresh clone. ARGS="..." is passed on.
+# serve, test, bench, check, clean. ARGS="..." is passed on: make serve ARGS="--port 8123".
+# Needs Python 3.11 or later with venv and headers, and gcc. make PYTHON=python3.14 chooses another Python.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 
-.PHONY: test clean
+# A change of any of these builds and installs the package again.
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h \
+             $(foreach folder,fastsse fastsse/broadcast,$(addprefix $(folder)/,*.pyx *.pxd *.h)))
+# A test that needs a browser skips without one; who requires it gets what drives it.
+TESTED  := $(VENV)/.group-server-test $(if $(FASTSSE_REQUIRE_BROWSER),$(VENV)/.group-browser)
 
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[json]' --group test
-	@touch $@
+.PHONY: serve test bench check clean
+.NOTPARALLEL:
 
-test: $(STAMP)
+serve: $(VENV)/.installed
+	@exec $(BIN)/fastsse serve $(ARGS)
+
+test: $(TESTED)
 	$(BIN)/python -m pytest $(ARGS)
 
+# QUICK=1 makes fewer rounds of the same comparisons.
+bench: $(VENV)/.group-bench
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+# Every gate but the tests themselves, or those named: make check ARGS="lint types".
+check: $(addprefix $(VENV)/.group-,server-test bench lint packaging)
+	@VENV=$(VENV) .ci/check $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f fastsse/*.so fastsse/broadcast/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: each says that its part is installed.
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "fastsse needs Python 3.11 or later, and $(PYTHON) is %d.%d: make PYTHON=..." % sys.version_info[:2])'
+	@echo "Setting up $(VENV): once, less than a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.venv $(SOURCES)
+	@echo "Building and installing fastsse."
+	@rm -f fastsse/*.so fastsse/broadcast/*.so
+	@$(PIP) --editable '.[server,json]'
+	@$(BIN)/python -c 'import fastsse; print("fastsse", fastsse.__version__, "with its compiled codec." if fastsse.COMPILED \
+	  else "in pure Python; `make clean`, then FASTSSE_REQUIRE_EXTENSIONS=1, shows why it was not compiled.")'
+	@touch $@
+
+$(VENV)/.group-%: $(VENV)/.installed
+	@echo "Installing the dependency group $*."
+	@$(PIP) --group $*
+	@touch $@
