@@ -101,7 +101,7 @@ class Access:
             raise Problem.of_field("host", found[0], "must be a host name, with or without a port")
         if not self._hosts and not is_loopback(bound[0]):
             return
-        if name in self._hosts or name == bound[0] or _is_loopback_name(name):
+        if name in self._hosts or name == _normal(bound[0]) or _is_loopback_name(name):
             return
         raise Problem.of_field("host", found[0], _HOST_RULE, status=421)
 
@@ -145,11 +145,23 @@ def is_loopback(address: str) -> bool:
 def _name(host: bytes) -> str | None:
     """The name in a Host header: lower case, without port, brackets and the root's dot."""
     match = _HOST.fullmatch(host.decode("latin-1"))
-    return match[1].lower().strip("[]").removesuffix(".") if match else None
+    return _normal(match[1].strip("[]")) if match else None
+
+
+def _normal(name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower().removesuffix(".")
 
 
 def _own_name(host: str) -> str:
-    name = _name(host.encode("latin-1", "replace"))
+    """A name from the settings; an IPv6 address may go without brackets there."""
+    name = _name(
+        (f"[{host}]" if host.count(":") > 1 and host[0] != "[" else host).encode(
+            "latin-1", "replace"
+        )
+    )
     if name is None:
         raise SettingError(f"hosts {host!r}: must be a host name or an address")
     return name

@@ -3,6 +3,7 @@
     GET, HEAD /events     an event stream: raw ASGI, straight to the hub, nothing in between
     POST /events          publish                               ┐
     GET /health           state as JSON; 503 while draining     ├ by Starlette
+    GET /metrics          the numbers as Prometheus text        │
     GET /, /page/…        the live page                         ┘
 
 Every request passes `Access` first. Errors are JSON problems. The app owns the hub's life: it starts it with the
@@ -32,6 +33,7 @@ from fastsse._signals import on_shutdown
 from fastsse.broadcast import forms, problems
 from fastsse.broadcast.access import Access, header
 from fastsse.broadcast.hub import EVENT_STREAM_HEADERS, Hub
+from fastsse.broadcast.metrics import CONTENT_TYPE, Metrics
 from fastsse.broadcast.problems import Problem
 from fastsse.broadcast.publishing import Body, publish
 from fastsse.broadcast.settings import Settings
@@ -97,12 +99,14 @@ class Broadcast:
         self.hub = hub
         self.outermost = False
         self._access = Access(settings)
+        self._numbers = Metrics(hub)
         self._bodies: set[Body] = set()  # that are being read
         self._rest = Starlette(
             routes=[
                 Route(_EVENTS, self._post, methods=["POST"]),
                 Route(_EVENTS, self._options, methods=["OPTIONS"]),
                 Route("/health", self._health, methods=["GET"]),
+                Route("/metrics", self._metrics, methods=["GET"]),
                 Route("/", self._index, methods=["GET"]),
                 Mount("/page", _Page(directory=_PAGE)),
             ],
@@ -177,9 +181,11 @@ class Broadcast:
 
     def _check_room(self) -> None:
         if self.hub.draining:
+            self.hub.stats.refused["draining"] += 1
             wait = max(1, ceil(self.settings.retry / 1000))
             raise Problem(503, "the server is stopping; come again soon", headers=_later(wait))
         if self.hub.full:
+            self.hub.stats.refused["full"] += 1
             detail = f"all {self.settings.max_streams} streams are taken; come again later"
             raise Problem(503, detail, headers=_later(_FULL))
 
@@ -202,6 +208,11 @@ class Broadcast:
 
     async def _health(self, _: Request) -> Response:
         return _json_response(self.hub.health(), 503 if self.hub.draining else 200)
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(
+            self._numbers.text(), headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE
+        )
 
     async def _index(self, _: Request) -> Response:
         return FileResponse(
@@ -318,7 +329,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         problem.headers = {"Allow": allow}
         return _response(problem)
     if error.status_code == 404:
-        rule = "there is /events, /health and the page at /"
+        rule = "there is /events, /health, /metrics and the page at /"
         return _response(Problem.of_field("path", request.scope["path"], rule, status=404))
     return _response(Problem(error.status_code, "the request cannot be answered"))
 

@@ -38,6 +38,7 @@ class HubResponse:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         hub = self._hub
         if hub.full or hub.draining:
+            hub.stats.refused["draining" if hub.draining else "full"] += 1
             headers = [(b"retry-after", b"1"), (b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send(body_message(b"", more=False))

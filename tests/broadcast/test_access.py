@@ -120,9 +120,19 @@ async def test_only_http_1_0_may_leave_the_host_out(version: str, status: int) -
     assert status == (await fetch(app, "/health")).status
 
 
-@pytest.mark.parametrize("host", ["hub.example", "HUB.example:80", "[2001:db8::1]", "localhost"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "hub.example",
+        "HUB.example:80",
+        "hub.example.",
+        "[2001:DB8:0::1]:80",
+        "[2001:db8::2]",
+        "localhost",
+    ],
+)
 async def test_hosts_adds_names(host: str) -> None:
-    app = broadcast(hosts=("hub.example", "[2001:db8::1]"))
+    app = broadcast(hosts=("hub.example", "[2001:db8::1]", "2001:db8::2"))
 
     assert 200 == (await ask(app, ("host", host))).status
 

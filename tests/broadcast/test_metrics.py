@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from driver import open_stream
+from driver import fetch, open_stream
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastsse.broadcast import Hub, Settings
-from fastsse.broadcast.metrics import MAX_CLASSES, Metrics
+from fastsse.broadcast.app import create_app
+from fastsse.broadcast.metrics import CONTENT_TYPE, MAX_CLASSES, Metrics
 from fastsse.broadcast.stats import Histogram
 
 
@@ -79,6 +80,18 @@ async def test_topics_cannot_make_classes_without_bound(hub: Hub) -> None:
     assert MAX_CLASSES + 1 == len(classes)
     for subscription in events:
         subscription.close()
+
+
+async def test_the_app_answers_a_scrape_and_counts_whom_it_refuses(hub: Hub) -> None:
+    app = create_app(hub=hub)
+    hub.drain()
+    assert 503 == (await fetch(app, "/events", query="topic=a")).status
+    assert 503 == (await fetch(hub.response("a"))).status
+
+    answer = await fetch(app, "/metrics")
+
+    assert (200, CONTENT_TYPE) == (answer.status, answer.headers["content-type"])
+    assert b'fastsse_refused_total{reason="draining"} 2.0\n' in answer.body
 
 
 def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:

@@ -95,6 +95,19 @@ async def test_long_data_is_folded_until_somebody_asks(
     assert data == await row.locator(".data").text_content()
 
 
+async def test_folded_json_shows_the_beginning_of_what_is_too_long(
+    open_page: Any, server: Server, topic: str
+) -> None:
+    page = await open_page(server, topic)
+
+    server.publish(topic, '{"first":"' + "x" * 2000 + '"}')
+
+    shown = rows(page).first.locator(".data")
+    await expect(shown).to_contain_text('"first": "xxx')
+    await expect(shown).to_contain_text("…")
+    assert len(await shown.text_content()) < 500
+
+
 async def test_of_very_many_events_the_newest_500_are_shown_and_all_are_counted(
     open_page: Any, server: Server, topic: str
 ) -> None:

@@ -50,7 +50,7 @@ export class RateChart {
       bar.setAttribute("y", HEIGHT - height);
       bar.classList.toggle("none", this.#counts[index] === 0);
     });
-    const rate = Math.max(this.#counts[SECONDS - 1], this.#counts[SECONDS - 2]); // a second that has just begun says little
+    const rate = Math.max(...this.#counts.slice(-2)); // a second that has just begun says little
     this.#now.textContent = rate.toLocaleString();
     this.#peak.textContent = `peak ${peak.toLocaleString()}`;
     this.#node.setAttribute("aria-label", `events per second over the last minute: now ${rate}, peak ${peak}`);

@@ -20,7 +20,8 @@ export async function publish(path, { topic, event, data }) {
     throw new Refused({ detail: "the hub cannot be reached" });
   }
   if (answer.ok) return answer.json();
-  throw new Refused((await readProblem(answer)) ?? { detail: `the hub answered ${answer.status} ${answer.statusText}`.trim() });
+  const unexplained = { detail: `the hub answered ${answer.status} ${answer.statusText}`.trim() };
+  throw new Refused((await readProblem(answer)) ?? unexplained);
 }
 
 export class Refused extends Error {
@@ -43,7 +44,7 @@ export class PublishForm {
     this.#form.addEventListener("keydown", (key) => {
       if (key.key === "Enter" && (key.ctrlKey || key.metaKey)) this.#form.requestSubmit();
     });
-    this.#form.elements.topic.addEventListener("input", () => (this.#topicIsOurs = this.#form.elements.topic.value === ""));
+    this.#form.elements.topic.addEventListener("input", (input) => (this.#topicIsOurs = input.target.value === ""));
     this.#form.addEventListener("input", (input) => this.#mark(input.target.name, ""));
   }
 

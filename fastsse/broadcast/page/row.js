@@ -38,7 +38,10 @@ export function makeRow(item) {
 /** A row that will start out of sight: all of its text, but cheap; it becomes the full one when it is scrolled to. */
 export function makePlainRow(item) {
   if (item.kind !== "event") return makeRow(item);
-  const row = makers.event(item, () => element("div", { class: "row-data" }, element("pre", { class: "data" }, item.data.slice(0, FOLDED_LENGTH))));
+  const row = eventRow(item, () => {
+    const text = element("pre", { class: "data" }, item.data.slice(0, FOLDED_LENGTH));
+    return element("div", { class: "row-data" }, text);
+  });
   row.addEventListener("contentvisibilityautostatechange", ({ skipped }) => {
     if (!skipped && row.dataset.plain) {
       delete row.dataset.plain;
@@ -68,7 +71,8 @@ function timeOf(item) {
 /** The id, its epoch apart: that is the same in most rows, and goes first where there is no room. */
 function idOf(item) {
   const [, epoch, position] = /^(.*-)?(.*)$/s.exec(item.id);
-  return element("span", { class: "row-id", title: `id ${item.id}` }, element("span", { class: "epoch" }, epoch ?? ""), position);
+  const ground = element("span", { class: "epoch" }, epoch ?? "");
+  return element("span", { class: "row-id", title: `id ${item.id}` }, ground, position);
 }
 
 function eventRow(item, makeData = dataCell) {
@@ -89,7 +93,9 @@ function dataCell(item) {
   const whole = pieces ?? [["text", item.data]];
   const folded = item.token === undefined ? foldedForm(item.data, pieces) : tokenForm(item.token);
   fill(text, folded ?? whole);
-  return element("div", { class: folded ? "row-data folds" : "row-data" }, folded && foldButton(item, (open) => fill(text, open ? whole : folded)), text);
+  if (folded === null) return element("div", { class: "row-data" }, text);
+  const button = foldButton(item, (open) => fill(text, open ? whole : folded));
+  return element("div", { class: "row-data folds" }, button, text);
 }
 
 function foldButton(item, onToggle) {
@@ -106,7 +112,7 @@ function foldButton(item, onToggle) {
 
 /** Of a token, what it adds to its answer. */
 function tokenForm(text) {
-  return text === "" ? [["mark", "(no text)"]] : [["delta", text.replaceAll("\n", "↵")]];
+  return text === "" ? [["mark", "(no text)"]] : [["delta", text.slice(0, FOLDED_LENGTH).replaceAll("\n", "↵")]];
 }
 
 /** The beginning of what is too long for a row, or null when all of it fits. */
@@ -118,11 +124,13 @@ function foldedForm(data, pieces) {
   }
   const folded = [];
   let lines = 1;
-  let length = 0;
+  let room = FOLDED_LENGTH;
   for (const [kind, text] of pieces) {
     lines += text.startsWith("\n") ? 1 : 0;
-    length += text.length;
-    if (lines > FOLDED_LINES || length > FOLDED_LENGTH) return [...folded, ["space", " …"]];
+    if (lines > FOLDED_LINES || text.length > room) {
+      return [...folded, [kind, text.slice(0, room).trimEnd()], ["space", " …"]];
+    }
+    room -= text.length;
     folded.push([kind, text]);
   }
   return null;

@@ -9,12 +9,13 @@ export function commandLines(topics) {
   const hub = location.href.replace(/[?#].*$/, "");
   const query = new URLSearchParams(followed.map((topic) => ["topic", topic]));
   const topic = followed[0];
+  const url = hub.replace(/\/$/, "");
   const chat = followed.includes("chat") || topics.length === 0 ? "chat" : topic;
   const field = PLAIN.test(topic) ? `-d topic=${topic}` : `--data-urlencode ${quote(`topic=${topic}`)}`;
   return [
     ["follow", `curl -N ${quote(`${hub}events?${query}`)}`],
     ["publish", `curl ${field} -d data=hello ${hub}events`],
-    ["an LLM's answer", `python examples/play.py examples/chat.sse --topic ${quote(chat)} --url ${hub.replace(/\/$/, "")}`],
+    ["an LLM's answer", `python examples/play.py examples/chat.sse --topic ${quote(chat)} --url ${url}`],
   ];
 }
 

@@ -2,6 +2,8 @@
 
 const LONG = 4000; // ms of connecting after which we say what may be in the way
 
+const FACTS = ["last-event-id", "events-total", "reconnects", "gaps", "heard"];
+
 const WORDS = {
   idle: "not connected",
   connecting: "connecting",
@@ -11,14 +13,14 @@ const WORDS = {
   refused: "refused",
 };
 
+const ACTIONS = { waiting: "Retry now", open: "Disconnect", connecting: "Disconnect" };
+
 export class StatusView {
   #pill = document.querySelector("#state");
   #word = document.querySelector("#state-word");
   #reason = document.querySelector("#reason");
   #action = document.querySelector("#connection-action");
-  #facts = Object.fromEntries(
-    ["last-event-id", "events-total", "reconnects", "gaps", "heard"].map((name) => [name, document.querySelector(`#${name}`)]),
-  );
+  #facts = Object.fromEntries(FACTS.map((name) => [name, document.querySelector(`#${name}`)]));
   #counts;
   #state = { name: "idle" };
   #since = Date.now();
@@ -50,7 +52,7 @@ export class StatusView {
     if (state.again) this.#put("reconnects", ++this.#reconnects);
     if (state.name === "open") this.heard();
     this.#pill.dataset.state = state.draining ? "draining" : state.name;
-    this.#action.textContent = { waiting: "Retry now", open: "Disconnect", connecting: "Disconnect" }[state.name] ?? "Connect";
+    this.#action.textContent = ACTIONS[state.name] ?? "Connect";
     this.#action.hidden = state.name === "idle";
     this.#tick();
   }

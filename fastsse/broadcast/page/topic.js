@@ -12,5 +12,6 @@ function hueOf(topic) {
 }
 
 export function topicChip(topic, ...children) {
-  return element("span", { class: "chip", "data-hue": hueOf(topic), title: topic }, element("span", {}, topic), ...children);
+  const name = element("span", {}, topic);
+  return element("span", { class: "chip", "data-hue": hueOf(topic), title: topic }, name, ...children);
 }
