@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import Response
+
 from fastsse import Decoder, Event, last_event_id
-from fastsse.broadcast.joins import body_message
 
 if TYPE_CHECKING:
     from fastsse.broadcast.audiences import Filter
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["HubResponse", "Subscription"]
 
 
-class HubResponse:
-    """One stream of a hub as an ASGI response. It answers 503 while the hub is full or draining."""
+class HubResponse(Response):
+    """One stream of a hub as a response of Starlette and FastAPI, or an ASGI app of its own.
+
+    It answers 503 while the hub is full or draining. Headers, cookies and background tasks are as on any response.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,8 @@ class HubResponse:
         labels: bool,
         filter: Filter | None,
     ) -> None:
+        super().__init__()
+        del self.headers["content-length"]
         self._hub = hub
         self._topics = topics
         self._last_event_id = last_event_id
@@ -39,9 +45,7 @@ class HubResponse:
         hub = self._hub
         if hub.full or hub.draining:
             hub.stats.refused["draining" if hub.draining else "full"] += 1
-            headers = [(b"retry-after", b"1"), (b"content-length", b"0")]
-            await send({"type": "http.response.start", "status": 503, "headers": headers})
-            await send(body_message(b"", more=False))
+            await Response(status_code=503, headers={"Retry-After": "1"})(scope, receive, send)
             return
         last = self._last_event_id
         await hub.stream(
@@ -51,7 +55,10 @@ class HubResponse:
             last_event_id=last_event_id(scope) if last is None else last,
             labels=self._labels,
             filter=self._filter,
+            headers=self.raw_headers,
         )
+        if self.background is not None:
+            await self.background()
 
 
 class Subscription:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from driver import fetch, open_stream
 
 from fastsse import Event, InvalidField
 from fastsse.broadcast import Hub, Settings
+
+FASTAPI = importlib.util.find_spec("fastapi") is not None
 
 
 @pytest.fixture
@@ -30,6 +33,27 @@ async def test_a_response_is_an_asgi_application_that_reads_the_last_event_id(hu
         [event] = await stream.events(1)
 
     assert "2" == event.data
+
+
+@pytest.mark.skipif(not FASTAPI, reason="needs fastapi")
+async def test_an_endpoint_of_fastapi_returns_it_with_headers_of_its_own(hub: Hub) -> None:
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.get("/mine")
+    async def mine() -> Any:
+        response = hub.response("a")
+        response.set_cookie("seen", "1")
+        return response
+
+    for sends in ("granian", "wrapped"):
+        async with open_stream(app, "/mine", sends=sends) as stream:  # type: ignore[arg-type]
+            await hub.publish("a", "x")
+            assert ["x"] == [event.data for event in await stream.events(1)]
+        assert "text/event-stream; charset=utf-8" == stream.headers["content-type"]
+        assert stream.headers["set-cookie"].startswith("seen=1")
+        assert "content-length" not in stream.headers
 
 
 async def test_a_response_for_a_bad_topic_is_refused_when_it_is_made(hub: Hub) -> None:
