@@ -14,7 +14,7 @@ cdef extern from "Python.h":
 
     PySendResult PyIter_Send(object iterator, object value, PyObject **result)
     void Py_DECREF(PyObject *)
-    bint PyCoro_CheckExact(object)
+    void Py_XDECREF(PyObject *)
 
 
 cdef class Member:
@@ -71,15 +71,38 @@ cdef inline object _take(PyObject *owned):
 cdef extern from *:
     """
     static int fastsse_error_is_set(void) { return -1; }
+
+    /* What an awaitable is stepped by: a coroutine is its own iterator, others say. Steals nothing; NULL with an error. */
+    static PyObject *fastsse_iterator_of(PyObject *awaitable)
+    {
+        PyAsyncMethods *async;
+        if (PyCoro_CheckExact(awaitable))
+            return Py_NewRef(awaitable);
+        async = Py_TYPE(awaitable)->tp_as_async;
+        if (async == NULL || async->am_await == NULL) {
+            PyErr_Format(PyExc_TypeError, "send must return an awaitable, not %.100s", Py_TYPE(awaitable)->tp_name);
+            return NULL;
+        }
+        return async->am_await(awaitable);
+    }
+
+    /* Call and step once. *iterator is a new reference unless the call failed. */
+    static PySendResult fastsse_call(PyObject *call, PyObject *message, PyObject **iterator, PyObject **result)
+    {
+        PyObject *awaitable = PyObject_CallOneArg(call, message);
+        *iterator = *result = NULL;
+        if (awaitable == NULL)
+            return PYGEN_ERROR;
+        *iterator = fastsse_iterator_of(awaitable);
+        Py_DECREF(awaitable);
+        if (*iterator == NULL)
+            return PYGEN_ERROR;
+        return PyIter_Send(*iterator, Py_None, result);
+    }
     """
     int _raise "fastsse_error_is_set"() except -1  # the error that is set already
-
-
-cdef inline object _iterator_of(object awaitable):
-    """What an awaitable is stepped by: a coroutine is its own iterator, others say."""
-    if PyCoro_CheckExact(awaitable):
-        return awaitable
-    return type(awaitable).__await__(awaitable)
+    object _iterator_of "fastsse_iterator_of"(object awaitable)
+    PySendResult _call "fastsse_call"(object call, object message, PyObject **iterator, PyObject **result)
 
 
 def begin(awaitable):
@@ -97,7 +120,7 @@ def sweep(list members, Py_ssize_t start, Py_ssize_t stop, dict message, long lo
     cdef list rest = []
     cdef Member member
     cdef Half half
-    cdef object iterator
+    cdef PyObject *iterator
     cdef PyObject *result
     cdef PySendResult outcome
     for index in range(start, stop):
@@ -112,21 +135,20 @@ def sweep(list members, Py_ssize_t start, Py_ssize_t stop, dict message, long lo
                     rest.append((member, None))
                 continue
             member.position = last
-        try:
-            iterator = _iterator_of(member.send(message))
-            result = NULL
-            outcome = PyIter_Send(iterator, None, &result)
-            if outcome == PYGEN_ERROR:
-                _raise()
-        except Exception as error:
-            rest.append((member, error))
-            continue
+        outcome = _call(member.send, message, &iterator, &result)
         if outcome == PYGEN_RETURN:
             Py_DECREF(result)
+            Py_DECREF(iterator)
             finished += 1
-        else:
+        elif outcome == PYGEN_NEXT:
             half = Half.__new__(Half)
-            half._iterator = iterator
+            half._iterator = _take(iterator)
             half.waits_for = _take(result)
             rest.append((member, half))
+        else:
+            Py_XDECREF(iterator)
+            try:
+                _raise()
+            except Exception as error:
+                rest.append((member, error))
     return finished, rest

@@ -14,7 +14,7 @@ waits for them without limit. It knows HTTP; it must not know positions, history
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from math import ceil
 from pathlib import Path
@@ -90,14 +90,17 @@ class Broadcast:
     Attributes:
         settings: the knobs.
         hub: what it speaks for.
-        outermost: nothing of the request is wanted any more once its stream is open: no middleware stands
-            around the app. Lets go of the request's headers, 2 to 4 KiB a stream.
+        outermost: no middleware stands around the app, so nobody wants the request's headers once its stream is
+            open: they are let go, 2 to 4 KiB a stream.
+        alone: and the server does not look at the scope again either, as granian without an access log: all of
+            it is let go.
     """
 
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self.settings = settings
         self.hub = hub
         self.outermost = False
+        self.alone = False
         self._access = Access(settings)
         self._numbers = Metrics(hub)
         self._bodies: set[Body] = set()  # that are being read
@@ -122,18 +125,19 @@ class Broadcast:
         self._web = self._access.wrap(self._rest)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answer(scope, receive, send)
+
+    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """What answers a request. No coroutine itself: a stream keeps nothing of its request but what this returns."""
         if scope["type"] != "http":
-            await self._rest(scope, receive, send)
-            return
+            return self._rest(scope, receive, send)
         try:
             self._access.check(scope)
         except Problem as problem:
-            await _response(problem)(scope, receive, send)
-            return
+            return _response(problem)(scope, receive, send)
         if scope["method"] in ("GET", "HEAD") and _route_path(scope) == _EVENTS:
-            await self._stream(scope, receive, send)
-        else:
-            await self._web(scope, receive, send)
+            return self._stream(scope, receive, send)
+        return self._web(scope, receive, send)
 
     def drain(self) -> None:
         """Begin to end every stream and every body that is being read; new ones are refused. From the loop."""
@@ -154,7 +158,7 @@ class Broadcast:
 
     # GET /events
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _stream(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = self._access.grant(scope)
         try:
             asked = _Asked(scope, self.settings.topics_per_stream + _SPARE)
@@ -163,14 +167,14 @@ class Broadcast:
         except (Problem, InvalidField) as error:
             response = _response(error if isinstance(error, Problem) else Problem.of_invalid(error))
             response.raw_headers += headers
-            await response(scope, receive, send)
-            return
+            return response(scope, receive, send)
         if scope["method"] == "HEAD":
-            await _send_head(send, headers)
-            return
-        if self.outermost:
+            return _send_head(send, headers)
+        if self.alone:
+            scope.clear()
+        elif self.outermost:
             scope["headers"] = []
-        await self.hub.stream(
+        return self.hub.stream(
             receive,
             send,
             topics,

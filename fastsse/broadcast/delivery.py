@@ -1,9 +1,10 @@
 """Delivery: from pending frames to each subscriber's `send`, and the conversation of one stream.
 
-    put      a frame goes to its audiences; a flush is due at the end of this turn of the loop
-    turn     each audience's pending frames are joined and swept to its members, at most `PASS_SIZE` sends a turn
-    carry    a task for who is blocked: finishes the send, then sends from the history until it has caught up
-    converse one stream: headers, opening, replay, then parked until the client goes or the stream is ended
+    put    a frame goes to its audiences; a flush is due at the end of this turn of the loop
+    turn   each audience's pending frames are joined and swept to its members, at most `PASS_SIZE` sends a turn
+    carry  a task for who is blocked: finishes the send, then sends from the history until it has caught up
+    open   one stream: headers, opening, replay up to the head
+    wait   then parked until the client goes or the stream is ended
 
 It deals with sends, messages and positions; it must not know stores, topics' names or HTTP. `send` is never called
 while the last call is pending: who is `live` is sent to by the pump, everybody else by exactly one task.
@@ -270,23 +271,7 @@ class Delivery:
 
     # Converse: one stream.
 
-    async def converse(
-        self, subscriber: Subscriber, receive: Receive, start: Message, block: bytes
-    ) -> None:
-        """One stream, from its start to its end.
-
-        Args:
-            start: the response's start.
-            block: the opening block.
-        """
-        if not await self._open(subscriber, start, block):
-            return
-        if subscriber.itself:
-            await self._serve(subscriber, receive)
-        else:
-            await _park(subscriber, receive)
-
-    async def _open(self, subscriber: Subscriber, start: Message, block: bytes) -> bool:
+    async def open(self, subscriber: Subscriber, start: Message, block: bytes) -> bool:
         """The headers, the opening block with what was missed, up to the head; whether to go on."""
         gate = subscriber.park
         if not await self._push(subscriber, gate, start):
@@ -306,6 +291,10 @@ class Delivery:
         subscriber.size = subscriber.audience.size
         _go_live(subscriber)
         return True
+
+    def wait(self, subscriber: Subscriber, receive: Receive) -> Awaitable[None]:
+        """What the connection's own task does until the client has gone or the stream has been ended."""
+        return self._serve(subscriber, receive) if subscriber.itself else _park(subscriber, receive)
 
     async def _serve(self, subscriber: Subscriber, receive: Receive) -> None:
         """Send from the connection's own task: for a `send` that only this task may call."""
@@ -334,7 +323,7 @@ def _go_live(subscriber: Subscriber) -> None:
 
 
 async def _park(subscriber: Subscriber, receive: Receive) -> None:
-    """Wait, in the connection's own task, until the client has gone or the stream has been ended."""
+    """Wait in the connection's own task, and nothing else."""
     while not subscriber.ended:
         half = begin(receive())
         if not half.done and not await finish(half, subscriber.park):

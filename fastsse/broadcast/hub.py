@@ -358,13 +358,16 @@ class Hub:
         """
         itself = not self._may_step(send, receive)
         subscriber, block = self.admit(topics, last_event_id, labels, filter, send, itself)
+        delivery = self._started().delivery
         start = {
             "type": "http.response.start",
             "status": 200,
             "headers": [*EVENT_STREAM_HEADERS, *headers],
         }
         try:
-            await self._started().delivery.converse(subscriber, receive, start, block)
+            if await delivery.open(subscriber, start, block):
+                del start, block, headers, topics  # or they would live as long as the stream
+                await delivery.wait(subscriber, receive)
         except Exception:
             # A server may raise once its client has gone; nobody is left to be told.
             _log.debug("stream failed", exc_info=True)
