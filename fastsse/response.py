@@ -74,7 +74,8 @@ _log = logging.getLogger("fastsse.response")
 class EventSourceResponse:
     """One ASGI response that streams `items` as events: ``await response(scope, receive, send)``.
 
-    Starlette, FastAPI (with ``response_model=None``) and other frameworks take it as a return value.
+    Starlette, FastAPI (with ``response_model=None`` where the return type is annotated) and others take
+    it as a return value.
     Under Starlette it is a `Response` too, so ``set_cookie`` and ``background`` work.
 
     Args:

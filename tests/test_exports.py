@@ -27,9 +27,15 @@ except ModuleNotFoundError as error:
 except BaseException as error:
     print(repr(error))
 """
-# The same for all names, where a child costs less than an interpreter: it has imported nothing of ours yet.
+# The same for all names, where a child costs less than an interpreter. Its parent has imported what is large,
+# and nothing of ours.
 IMPORT_EACH = f"""
-import os, sys
+import asyncio, importlib, os, sys
+for name in ("starlette.applications", "starlette.staticfiles", "prometheus_client"):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
 for name in sys.argv[1:]:
     if not os.fork():
         sys.argv[1] = name

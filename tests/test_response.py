@@ -399,6 +399,32 @@ class TestTheEnd:
             assert [HEARTBEAT] * 6 == [await stream.block() for _ in range(6)]
             assert [] == app.reasons
 
+    async def test_a_quiet_source_is_no_send_that_takes_long(self, sends: Sends) -> None:
+        items = Items()
+        app = App(items, send_timeout=SOON, heartbeat=None)
+
+        async with open_stream(app, sends=sends) as stream:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(stream.chunk(), 3 * SOON)
+            items.put("a")
+
+            assert b"data: a\n\n" == await stream.chunk()
+            assert [] == app.reasons
+
+    async def test_nor_is_a_loop_that_was_held_up(self, sends: Sends) -> None:
+        """The timer goes off in the turn in which a sender has been made, and has not yet run."""
+        items = Items()
+        app = App(items, send_timeout=SOON, heartbeat=None)
+
+        async with open_stream(app, sends=sends) as stream:
+            await turns()
+            items.put("a")
+            time.sleep(2 * SOON)  # noqa: ASYNC251 (this is what holds it up)
+
+            assert b"data: a\n\n" == await stream.chunk()
+            await turns()
+            assert [] == app.reasons
+
     async def test_a_failure_reaches_the_server_and_not_the_client(self, sends: Sends) -> None:
         failure = KeyError("a secret")
         items = Items("a", failure)
@@ -518,6 +544,28 @@ async def test_a_server_that_raises_when_the_client_has_gone_is_understood() -> 
     assert ["disconnected"] == app.reasons
 
 
+@pytest.mark.parametrize("broken", ["receive", "send"])
+async def test_a_server_that_fails_is_heard_and_the_items_are_closed(broken: str) -> None:
+    items = Items("a")
+    app = App(items)
+
+    async def receive() -> Any:
+        await turns()
+        if broken == "receive":
+            raise KeyError("of the server")
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if broken == "send" and message["type"] == "http.response.body":
+            raise KeyError("of the server")
+
+    with pytest.raises(KeyError, match="of the server"):
+        await app({"type": "http", "method": "GET"}, receive, send)
+
+    assert 1 == items.closed
+    assert ["failed"] == app.reasons
+
+
 class TestWhatItCosts:
     async def test_an_idle_connection_has_one_task_besides_the_servers(self) -> None:
         before = len(asyncio.all_tasks())
@@ -626,8 +674,9 @@ def heard() -> Iterator[list[int]]:
 class TestShutdown:
     @pytest.mark.parametrize("sends", SENDS)
     async def test_every_stream_gets_its_last_block_and_its_end(
-        self, sends: Sends, heard: list[int]
+        self, sends: Sends, heard: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(response, "FAREWELL", NEVER)
         items = [Items("a"), Items("a")]
         apps = [App(each, last={"comment": "bye", "retry": 100}) for each in items]
 
@@ -680,6 +729,32 @@ class TestShutdown:
             await stream.ended()
 
             assert (False, True) == (before, stream.complete)
+        assert [signal.SIGTERM] == heard
+
+    async def test_items_that_close_are_not_interrupted_by_the_next_reason(
+        self, heard: list[int]
+    ) -> None:
+        go_on = asyncio.Event()
+        closed: list[int] = []
+
+        async def items() -> AsyncIterator[str]:
+            try:
+                yield "a"
+                await asyncio.Event().wait()
+            finally:
+                await go_on.wait()
+                closed.append(1)
+
+        async with open_stream(App(items())) as stream:
+            await stream.block()
+            signal.raise_signal(signal.SIGTERM)
+            await turns()
+            stream.disconnect()
+            await turns()
+            go_on.set()
+            await stream.ended()
+
+        assert [1] == closed
         assert [signal.SIGTERM] == heard
 
     async def test_but_not_for_ever(
@@ -845,7 +920,10 @@ class TestInStarlette:
         class Mine(EventSourceResponse):
             pass
 
-        for kind in (EventSourceResponse, Mine):
+        class Both(Mine, starlette.Response):  # type: ignore[misc,name-defined]
+            pass
+
+        for kind in (EventSourceResponse, Mine, Both):
             answer = kind([])
             assert isinstance(answer, kind)
             assert isinstance(answer, starlette.Response)

@@ -463,6 +463,25 @@ class TestHeartbeats:
         assert [b"data: the last\n\n"] == rest
         assert (0, 1) == (source.cancelled, source.closed)
 
+    async def test_they_are_counted_from_the_last_item(self) -> None:
+        interval = 5 * SOON
+        items: asyncio.Queue[str] = asyncio.Queue()
+
+        async def source() -> AsyncIterator[str]:
+            while True:
+                yield await items.get()
+
+        loop = asyncio.get_running_loop()
+        async with aclosing(aiter_blocks(source(), heartbeat=interval)) as blocks:
+            loop.call_later(interval / 2, items.put_nowait, "a")
+            first = await anext(blocks)
+            begun = loop.time()
+            second = await anext(blocks)
+            waited = loop.time() - begun
+
+        assert (b"data: a\n\n", HEARTBEAT) == (first, second)
+        assert waited > 0.9 * interval
+
     async def test_an_item_does_not_wait_for_one(self) -> None:
         source = AsyncSource(endless=True)
         blocks = aiter_blocks(source, heartbeat=NEVER)
@@ -552,24 +571,31 @@ class TestHeartbeats:
 
 
 class Blocking:
-    """A sync source whose steps block their thread until they are released."""
+    """A sync iterator whose steps block their thread until they are released."""
 
     def __init__(self) -> None:
         self.entered = threading.Semaphore(0)
         self.release = threading.Semaphore(0)
         self.closed = threading.Event()
         self.threads: set[int] = set()
+        self.given = 0
 
     def __iter__(self) -> Iterator[str]:
-        try:
-            for n in range(3):
-                self.threads.add(threading.get_ident())
-                self.entered.release()
-                self.release.acquire()
-                yield str(n)
-        finally:
-            self.threads.add(threading.get_ident())
-            self.closed.set()
+        return self
+
+    def __next__(self) -> str:
+        assert not self.closed.is_set()
+        self.threads.add(threading.get_ident())
+        self.entered.release()
+        self.release.acquire()
+        self.given += 1
+        if self.given > 3:
+            raise StopIteration
+        return str(self.given)
+
+    def close(self) -> None:
+        self.threads.add(threading.get_ident())
+        self.closed.set()
 
 
 class TestInThread:
@@ -578,12 +604,12 @@ class TestInThread:
         blocks = aiter_blocks(in_thread(source), heartbeat=SOON)
 
         first = [await anext(blocks) for _ in range(2)]
-        for _ in range(3):
+        for _ in range(4):
             source.release.release()
         rest = [block for block in await collect(blocks) if block != HEARTBEAT]
 
         assert [HEARTBEAT, HEARTBEAT] == first
-        assert [b"data: 0\n\n", b"data: 1\n\n", b"data: 2\n\n"] == rest
+        assert [b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"] == rest
         assert source.closed.is_set()
         assert threading.get_ident() not in source.threads
 
