@@ -43,7 +43,7 @@ def extensions() -> list[Extension]:
         "fastsse._codec_c",
         ["fastsse/_codec_c.pyx", *sorted(glob("csrc/*.c"))],
         include_dirs=["csrc", "fastsse"],
-        depends=["fastsse/_event.h", *sorted(glob("csrc/*.h"))],
+        depends=[*sorted(glob("fastsse/*.h")), *sorted(glob("csrc/*.h"))],
         define_macros=MACROS,
         extra_compile_args=COMPILE,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -73,37 +73,53 @@ def _cut(name: str, chunking: str) -> Cut:
     return corpus(name).cut(chunking)
 
 
+Loader = Callable[["Field"], tuple[Any, str]]
+"""Gives a contender and its version.
+
+Raises:
+    Missing: it is not installed.
+"""
+
+
 class Field:
-    """All contenders, each loaded when it is first measured.
+    """All contenders, each loaded when the field is made.
 
     Args:
         only: names of those wanted; empty for all that are here.
         processors: what node may run on; None where affinity is unknown.
+        loaders: everybody there is, by name.
 
     Raises:
         Missing: one of `only` is not here, or nobody has that name.
     """
 
-    def __init__(self, only: Iterable[str] = (), processors: Iterable[int] | None = None) -> None:
+    def __init__(
+        self,
+        only: Iterable[str] = (),
+        processors: Iterable[int] | None = None,
+        loaders: Mapping[str, Loader] | None = None,
+    ) -> None:
         self.absent: dict[str, str] = {}  # name -> how to get it
         self.versions: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
         self._nodes: list[node.Node] = []
         self._processors = processors
+        loaders = LOADERS if loaders is None else loaders
         wanted = tuple(only)
-        unknown = set(wanted) - set(_NAMES)
+        unknown = set(wanted) - set(loaders)
         if unknown:
-            raise Missing(f"no contender is called {min(unknown)!r}; there are {', '.join(_NAMES)}")
-        for name in wanted or _NAMES:
-            self._load(name)
+            there = ", ".join(loaders)
+            raise Missing(f"no contender is called {min(unknown)!r}; there are {there}")
+        for name in wanted or loaders:
+            self._load(name, loaders[name])
         if wanted and self.absent:
             raise Missing(
                 "; ".join(f"{name} is not here: {how}" for name, how in self.absent.items())
             )
 
-    def _load(self, name: str) -> None:
+    def _load(self, name: str, load: Loader) -> None:
         try:
-            self._loaded[name], self.versions[name] = _LOADERS[name](self)
+            self._loaded[name], self.versions[name] = load(self)
         except (Missing, ImportError) as error:
             self.absent[name] = str(error)
 
@@ -165,10 +181,7 @@ def _peer_cell(task: Task, contender: Any) -> Cell:
     return decode_cell(contender, cut)
 
 
-_Loader = Callable[[Field], tuple[Any, str]]
-
-
-def _ours(name: str) -> _Loader:
+def _ours(name: str) -> Loader:
     def load(_field: Field) -> tuple[Any, str]:
         import fastsse
 
@@ -177,7 +190,7 @@ def _ours(name: str) -> _Loader:
     return load
 
 
-def _peer(peer: peers.Peer) -> _Loader:
+def _peer(peer: peers.Peer) -> Loader:
     def load(_field: Field) -> tuple[Any, str]:
         try:
             return peer.load(), metadata.version(peer.package) if peer.package else ""
@@ -187,7 +200,7 @@ def _peer(peer: peers.Peer) -> _Loader:
     return load
 
 
-def _in_node(package: str) -> _Loader:
+def _in_node(package: str) -> Loader:
     def load(field: Field) -> tuple[Any, str]:
         reason = node.installed(package)
         if reason is not None:
@@ -198,7 +211,7 @@ def _in_node(package: str) -> _Loader:
     return load
 
 
-_LOADERS: dict[str, _Loader] = {name: _ours(name) for name in OURS}
+LOADERS: dict[str, Loader] = {name: _ours(name) for name in OURS}
 _CAN: dict[str, str] = {}
 for _verb, _peers in (
     ("decode", peers.DECODERS),
@@ -206,12 +219,11 @@ for _verb, _peers in (
     ("encode_json", peers.JSON_ENCODERS),
 ):
     for _one in _peers:
-        _LOADERS[_one.name] = _peer(_one)
+        LOADERS[_one.name] = _peer(_one)
         _CAN[_one.name] = _verb
 for _name, _package in peers.NODE.items():
-    _LOADERS[_name] = _in_node(_package)
+    LOADERS[_name] = _in_node(_package)
     _CAN[_name] = "decode"
-_NAMES = tuple(_LOADERS)
 
 
 def pin() -> tuple[int, ...] | None:

@@ -163,19 +163,24 @@ def test_a_contender_that_nobody_knows_is_an_error(capsys: pytest.CaptureFixture
     assert "no contender is called 'nobody'" in capsys.readouterr().err
 
 
-def test_a_contender_that_is_wanted_and_not_here_is_an_error(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(contenders._LOADERS, "openai", _not_here)
+def test_a_contender_that_is_wanted_and_not_here_is_an_error() -> None:
+    with pytest.raises(contenders.Missing, match="b is not here: pip install b"):
+        contenders.Field(["a", "b"], loaders={"a": _here, "b": _not_here})
 
-    status = main(["--only", "openai"])
 
-    assert 2 == status
-    assert "openai is not here: pip install openai" in capsys.readouterr().err
+def test_a_contender_that_is_not_here_has_no_row_and_an_install_line() -> None:
+    field = contenders.Field(loaders={"a": _here, "b": _not_here})
+
+    assert ("a",) == field.names
+    assert {"b": "pip install b"} == field.absent
+
+
+def _here(_field: contenders.Field) -> tuple[object, str]:
+    return object(), "1.0"
 
 
 def _not_here(_field: contenders.Field) -> tuple[object, str]:
-    raise contenders.Missing("pip install openai")
+    raise contenders.Missing("pip install b")
 
 
 def test_a_task_that_nobody_knows_is_an_error() -> None:

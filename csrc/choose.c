@@ -97,27 +97,27 @@ static int has_avx2(void)
 #endif
 
 static const sse_body bodies[] = {
-    {"scalar", sse_split_scalar, sse_copy_line_scalar},
+    {"scalar", sse_split_scalar, sse_copy_long_scalar},
 #ifdef SSE_HAVE_SSE2
-    {"sse2", sse_split_sse2, sse_copy_line_sse2},
+    {"sse2", sse_split_sse2, sse_copy_long_sse2},
 #endif
 #ifdef SSE_HAVE_NEON
-    {"neon", sse_split_neon, sse_copy_line_neon},
+    {"neon", sse_split_neon, sse_copy_long_neon},
 #endif
 #ifdef SSE_HAVE_AVX2
-    {"avx2", sse_split_avx2, sse_copy_line_avx2},
+    {"avx2", sse_split_avx2, sse_copy_long_avx2},
 #endif
 };
 
 #if defined(SSE_HAVE_SSE2)
-size_t (*sse_split)(const unsigned char **, const unsigned char *, sse_line *, size_t) = sse_split_sse2;
-int (*sse_copy_line)(unsigned char *, const unsigned char *, size_t) = sse_copy_line_sse2;
+size_t (*sse_split)(sse_scan *, sse_line *) = sse_split_sse2;
+int (*sse_copy_long)(unsigned char *, const unsigned char *, size_t) = sse_copy_long_sse2;
 #elif defined(SSE_HAVE_NEON)
-size_t (*sse_split)(const unsigned char **, const unsigned char *, sse_line *, size_t) = sse_split_neon;
-int (*sse_copy_line)(unsigned char *, const unsigned char *, size_t) = sse_copy_line_neon;
+size_t (*sse_split)(sse_scan *, sse_line *) = sse_split_neon;
+int (*sse_copy_long)(unsigned char *, const unsigned char *, size_t) = sse_copy_long_neon;
 #else
-size_t (*sse_split)(const unsigned char **, const unsigned char *, sse_line *, size_t) = sse_split_scalar;
-int (*sse_copy_line)(unsigned char *, const unsigned char *, size_t) = sse_copy_line_scalar;
+size_t (*sse_split)(sse_scan *, sse_line *) = sse_split_scalar;
+int (*sse_copy_long)(unsigned char *, const unsigned char *, size_t) = sse_copy_long_scalar;
 #endif
 
 const sse_body *sse_bodies(size_t *count)
@@ -136,6 +136,6 @@ const char *sse_choose(void)
     size_t count;
     const sse_body *best = sse_bodies(&count) + count - 1;
     sse_split = best->split;
-    sse_copy_line = best->copy_line;
+    sse_copy_long = best->copy_long;
     return best->name;
 }

@@ -6,8 +6,8 @@
 
 typedef struct {
     const char *name;
-    size_t (*split)(const unsigned char **at, const unsigned char *end, sse_line *lines, size_t room);
-    int (*copy_line)(unsigned char *to, const unsigned char *from, size_t size);
+    size_t (*split)(sse_scan *scan, sse_line *lines);
+    int (*copy_long)(unsigned char *to, const unsigned char *from, size_t size);
 } sse_body;
 
 /* The bodies that this machine can run, the slowest first: `scalar` is always there. */

@@ -1,6 +1,8 @@
-/* Coming in: UTF-8 as text. (Line ends, which have a body for each instruction set, are in bodies.h.)
+/* Coming in: UTF-8 as text. (Lines, which have a body for each instruction set, are in bodies.h.)
  *
- * Measure first, then write code points of their final width: what CPython wants, without a second copy.
+ * Measured first, then written as code points of their final width: what CPython wants, without a second copy.
+ * The measure takes UTF-8 for granted and so is one sum; the writer looks at every sequence. What is not UTF-8
+ * goes through the slow pair at the end.
  */
 
 #include "sse.h"
@@ -54,11 +56,72 @@ SSE_INLINE size_t sequence(const unsigned char *p, const unsigned char *end, uin
     return 4;
 }
 
+/* The last byte that matters is the greatest: a lead, if there is one. */
+SSE_INLINE uint32_t top_of(unsigned char greatest)
+{
+    return greatest < 0x80 ? 0x7f : greatest < 0xc4 ? 0xff : greatest < 0xf0 ? 0xffff : 0x10ffff;
+}
+
+#ifdef SSE_HAVE_SSE2
+static const unsigned char keep_last[32] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+};
+#endif
+
+sse_text sse_measure_text(const unsigned char *utf8, size_t size)
+{
+    sse_text text;
+    unsigned char greatest = 0;
+    size_t inner = 0, i = 0;
+
+#ifdef SSE_HAVE_SSE2
+    if (size >= 16) {
+        const __m128i none = _mm_setzero_si128(), edge = _mm_set1_epi8(-64); /* signed, 0x80 to 0xbf lie below */
+        __m128i top = none, sum = none;
+        while (size - i >= 16) {
+            const size_t stop = size - i < 255 * 16 ? size & ~(size_t)15 : i + 255 * 16;
+            __m128i counts = none; /* no byte of it counts beyond 255 */
+            for (; i < stop; i += 16) {
+                const __m128i bytes = load_sse2(utf8 + i);
+                top = _mm_max_epu8(top, bytes);
+                counts = _mm_sub_epi8(counts, _mm_cmplt_epi8(bytes, edge));
+            }
+            sum = _mm_add_epi64(sum, _mm_sad_epu8(counts, none));
+        }
+        if (i < size) { /* the last 16 again, without those that have counted */
+            const __m128i bytes = _mm_and_si128(load_sse2(utf8 + size - 16), load_sse2(keep_last + (size - i)));
+            top = _mm_max_epu8(top, bytes);
+            sum = _mm_add_epi64(sum, _mm_sad_epu8(_mm_sub_epi8(none, _mm_cmplt_epi8(bytes, edge)), none));
+            i = size;
+        }
+        sum = _mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum));
+        top = _mm_max_epu8(top, _mm_srli_si128(top, 8));
+        top = _mm_max_epu8(top, _mm_srli_si128(top, 4));
+        top = _mm_max_epu8(top, _mm_srli_si128(top, 2));
+        top = _mm_max_epu8(top, _mm_srli_si128(top, 1));
+        greatest = (unsigned char)_mm_cvtsi128_si32(top);
+#if defined(__x86_64__) || defined(_M_X64)
+        inner = (size_t)_mm_cvtsi128_si64(sum);
+#else
+        inner = (size_t)(uint32_t)_mm_cvtsi128_si32(sum);
+#endif
+    }
+#endif
+    for (; i < size; i++) {
+        inner += continues(utf8[i]);
+        greatest = utf8[i] > greatest ? utf8[i] : greatest;
+    }
+    text.length = size - inner;
+    text.top = top_of(greatest);
+    return text;
+}
+
 /* How many of these 16 bytes come before the first one from 0x80 on. */
 SSE_INLINE unsigned ascii16(const unsigned char *p)
 {
 #ifdef SSE_HAVE_SSE2
-    uint64_t high = gather_sse2(load_sse2(p));
+    const uint64_t high = gather_sse2(load_sse2(p));
     return high ? sse_lowest(high) : 16;
 #else
     uint64_t high = sse_load64(p) & SSE_EACH(0x80);
@@ -70,32 +133,154 @@ SSE_INLINE unsigned ascii16(const unsigned char *p)
 #endif
 }
 
-sse_utf8 sse_measure_utf8(const unsigned char *utf8, size_t size)
-{
-    const unsigned char *p = utf8, *const end = utf8 + size;
-    sse_utf8 text = {0, 0x7f, 1};
-    uint32_t seen = 0; /* the bits of all code points: the classes of `top` are powers of two */
+/* Below, a `width` of 0 writes nothing: what is left is the test. */
 
+SSE_INLINE unsigned char *put(unsigned char *to, int width, uint32_t code)
+{
+    if (width == 1) {
+        *to = (unsigned char)code;
+    } else if (width == 2) {
+        const uint16_t unit = (uint16_t)code;
+        memcpy(to, &unit, 2);
+    } else if (width == 4) {
+        memcpy(to, &code, 4);
+    }
+    return to + width;
+}
+
+/* Sixteen bytes, each a code point of its own. */
+SSE_INLINE void put16(unsigned char *to, int width, const unsigned char *p)
+{
+    if (width == 0) {
+        return;
+    }
+#ifdef SSE_HAVE_SSE2
+    const __m128i none = _mm_setzero_si128(), bytes = load_sse2(p);
+    const __m128i low = _mm_unpacklo_epi8(bytes, none), high = _mm_unpackhi_epi8(bytes, none);
+    if (width == 1) {
+        store_sse2(to, bytes);
+    } else if (width == 2) {
+        store_sse2(to, low);
+        store_sse2(to + 16, high);
+    } else {
+        store_sse2(to, _mm_unpacklo_epi16(low, none));
+        store_sse2(to + 16, _mm_unpackhi_epi16(low, none));
+        store_sse2(to + 32, _mm_unpacklo_epi16(high, none));
+        store_sse2(to + 48, _mm_unpackhi_epi16(high, none));
+    }
+#else
+    for (unsigned k = 0; k < 16; k++) {
+        to = put(to, width, p[k]);
+    }
+#endif
+}
+
+#ifdef SSE_HAVE_SSE2
+/* Eight sequences of two bytes: writes eight code points, returns how many of them are valid from the first on. */
+SSE_INLINE unsigned put_pairs(unsigned char *to, int width, const unsigned char *p)
+{
+    const __m128i pairs = load_sse2(p);
+    const __m128i shape = _mm_and_si128(pairs, _mm_set1_epi16((short)0xc0e0));
+    const __m128i codes = _mm_or_si128(
+        _mm_slli_epi16(_mm_and_si128(pairs, _mm_set1_epi16(0x1f)), 6),
+        _mm_and_si128(_mm_srli_epi16(pairs, 8), _mm_set1_epi16(0x3f)));
+    const __m128i valid = _mm_and_si128(
+        _mm_cmpeq_epi16(shape, _mm_set1_epi16((short)0x80c0)), _mm_cmpgt_epi16(codes, _mm_set1_epi16(0x7f)));
+    const unsigned run = sse_lowest(~gather_sse2(valid)) / 2;
+    if (width == 1) {
+        _mm_storel_epi64((__m128i *)(void *)to, _mm_packus_epi16(codes, codes));
+    } else if (width == 2) {
+        store_sse2(to, codes);
+    } else if (width == 4) {
+        store_sse2(to, _mm_unpacklo_epi16(codes, _mm_setzero_si128()));
+        store_sse2(to + 16, _mm_unpackhi_epi16(codes, _mm_setzero_si128()));
+    }
+    return run;
+}
+#endif
+
+SSE_INLINE void *write_text(
+    unsigned char *to, const unsigned char *stop, int width, const unsigned char *p, size_t size)
+{
+    const unsigned char *const end = p + size;
     while (p < end) {
+        const size_t left = (size_t)(end - p), room = (size_t)(stop - to);
         if (*p < 0x80) {
-            unsigned run = 1;
-            if (end - p >= 16) {
-                run = ascii16(p);
+            if (left >= 16 && room >= 16 * (size_t)width) {
+                const unsigned run = ascii16(p);
+                put16(to, width, p);
+                p += run;
+                to += run * (unsigned)width;
+            } else {
+                do {
+                    to = put(to, width, *p++);
+                } while (p < end && *p < 0x80);
             }
-            p += run;
-            text.length += run;
             continue;
         }
+#ifdef SSE_HAVE_SSE2
+        if (*p < 0xe0 && left >= 16 && room >= 8 * (size_t)width) {
+            const unsigned run = put_pairs(to, width, p);
+            if (SSE_UNLIKELY(run == 0)) {
+                return NULL;
+            }
+            p += 2 * run;
+            to += run * (unsigned)width;
+            continue;
+        }
+#endif
         do {
             uint32_t code;
-            p += sequence(p, end, &code);
-            if (SSE_UNLIKELY(code == 0)) {
-                text.valid = 0;
-                code = REPLACEMENT;
+            if (width != 1 && (*p & 0xf0) == 0xe0 && end - p >= 4) {
+                const uint32_t word = sse_load32(p);
+                code = (word & 0x0f) << 12 | (word >> 2 & 0xfc0) | (word >> 16 & 0x3f);
+                if (SSE_UNLIKELY((word & 0xc0c000) != 0x808000 || code < 0x800 || (code & 0xf800) == 0xd800)) {
+                    return NULL;
+                }
+                p += 3;
+            } else {
+                p += sequence(p, end, &code);
+                if (SSE_UNLIKELY(code == 0)) {
+                    return NULL;
+                }
             }
-            seen |= code;
-            text.length++;
-        } while (p < end && *p >= 0x80);
+            to = put(to, width, code);
+        } while (p < end && *p >= 0xe0);
+    }
+    return to;
+}
+
+void *sse_write_text(void *to, const void *stop, int width, const unsigned char *utf8, size_t size)
+{
+    switch (width) {
+    case 1:
+        return write_text(to, stop, 1, utf8, size);
+    case 2:
+        return write_text(to, stop, 2, utf8, size);
+    default:
+        return write_text(to, stop, 4, utf8, size);
+    }
+}
+
+int sse_is_utf8(const unsigned char *utf8, size_t size)
+{
+    unsigned char nowhere;
+    return write_text(&nowhere, &nowhere, 0, utf8, size) != NULL;
+}
+
+sse_text sse_measure_replaced(const unsigned char *utf8, size_t size)
+{
+    const unsigned char *p = utf8, *const end = utf8 + size;
+    sse_text text = {0, 0x7f};
+    uint32_t seen = 0; /* the bits of all code points: the classes of `top` are powers of two */
+    for (; p < end; text.length++) {
+        uint32_t code = *p;
+        if (code < 0x80) {
+            p++;
+        } else {
+            p += sequence(p, end, &code);
+            seen |= code ? code : REPLACEMENT;
+        }
     }
     if (seen > 0x7f) {
         text.top = seen <= 0xff ? 0xff : seen <= 0xffff ? 0xffff : 0x10ffff;
@@ -103,77 +288,19 @@ sse_utf8 sse_measure_utf8(const unsigned char *utf8, size_t size)
     return text;
 }
 
-SSE_INLINE void put(void *to, int width, size_t i, uint32_t code)
+void *sse_write_replaced(void *to, int width, const unsigned char *utf8, size_t size)
 {
-    if (width == 1) {
-        ((uint8_t *)to)[i] = (uint8_t)code;
-    } else if (width == 2) {
-        ((uint16_t *)to)[i] = (uint16_t)code;
-    } else {
-        ((uint32_t *)to)[i] = code;
-    }
-}
-
-/* Sixteen bytes, each a code point of its own. */
-SSE_INLINE void widen16(void *to, int width, size_t i, const unsigned char *p)
-{
-    if (width == 1) {
-        memcpy((uint8_t *)to + i, p, 16);
-        return;
-    }
-#ifdef SSE_HAVE_SSE2
-    const __m128i none = _mm_setzero_si128(), bytes = load_sse2(p);
-    const __m128i low = _mm_unpacklo_epi8(bytes, none), high = _mm_unpackhi_epi8(bytes, none);
-    if (width == 2) {
-        __m128i *at = (__m128i *)(void *)((uint16_t *)to + i);
-        _mm_storeu_si128(at, low);
-        _mm_storeu_si128(at + 1, high);
-    } else {
-        __m128i *at = (__m128i *)(void *)((uint32_t *)to + i);
-        _mm_storeu_si128(at, _mm_unpacklo_epi16(low, none));
-        _mm_storeu_si128(at + 1, _mm_unpackhi_epi16(low, none));
-        _mm_storeu_si128(at + 2, _mm_unpacklo_epi16(high, none));
-        _mm_storeu_si128(at + 3, _mm_unpackhi_epi16(high, none));
-    }
-#else
-    for (unsigned k = 0; k < 16; k++) {
-        put(to, width, i + k, p[k]);
-    }
-#endif
-}
-
-SSE_INLINE void *write_text(void *to, int width, const unsigned char *p, const unsigned char *end)
-{
-    size_t i = 0;
+    const unsigned char *p = utf8, *const end = utf8 + size;
+    unsigned char *at = to;
     while (p < end) {
-        if (*p < 0x80) {
-            if (end - p >= 64) {
-                /* 64 bytes are at least 16 code points, so there is room for 16 even when fewer are kept. */
-                unsigned run = ascii16(p);
-                widen16(to, width, i, p);
-                p += run;
-                i += run;
-            } else {
-                put(to, width, i++, *p++);
-            }
-            continue;
-        }
-        do {
-            uint32_t code;
+        uint32_t code = *p;
+        if (code < 0x80) {
+            p++;
+        } else {
             p += sequence(p, end, &code);
-            put(to, width, i++, code ? code : REPLACEMENT);
-        } while (p < end && *p >= 0x80);
+            code = code ? code : REPLACEMENT;
+        }
+        at = put(at, width, code);
     }
-    return (uint8_t *)to + i * (size_t)width;
-}
-
-void *sse_write_text(void *to, int width, const unsigned char *utf8, size_t size)
-{
-    if (width == 1) {
-        return write_text(to, 1, utf8, utf8 + size);
-    }
-    if (width == 2) {
-        return write_text(to, 2, utf8, utf8 + size);
-    }
-    return write_text(to, 4, utf8, utf8 + size);
+    return at;
 }

@@ -1,9 +1,11 @@
 /* Internal: the few steps in which instruction sets differ, under one name each.
  *
+ * Bytes are *plain* when they are from 0x0e to 0x7f: no line end, no NUL, nothing but ASCII; one comparison tells.
  * A body of a kernel is written once, in terms of
- *   masks64(p)     64 bytes -> one bit a byte, lowest address lowest bit: is it CR or LF; is it from 0x80 on
- *   masks16(p)     the same for 16 bytes
- *   copy64(to, p), copy16(to, p)     copy and say whether a CR or LF, and a byte from 0x80 on, was among them
+ *   plain64(p)                   are these 64 bytes plain?
+ *   masks64(p), masks16(p)       one bit a byte, lowest address lowest bit: is it CR or LF; is it from 0x80 on?
+ *   copy64(to, p), copy16(to, p) copy; are they plain?
+ *   look16(p)                    what is there that is not plain, as sse_copy_line tells it
  * with the suffix of its instruction set. The scalar set works on 8 bytes in a register and is always compiled.
  */
 #ifndef FASTSSE_SIMD_H
@@ -11,6 +13,8 @@
 
 #include <stdint.h>
 #include <string.h>
+
+#include "sse.h"
 
 #if defined(__SSE2__) || defined(_M_X64)
 #define SSE_HAVE_SSE2 1
@@ -29,10 +33,12 @@
 #include <intrin.h>
 #define SSE_AVX2_TARGET
 #define SSE_INLINE static __forceinline
+#define SSE_NOINLINE __declspec(noinline)
 #define SSE_UNLIKELY(x) (x)
 #else
 #define SSE_AVX2_TARGET __attribute__((target("avx2")))
 #define SSE_INLINE static inline __attribute__((always_inline))
+#define SSE_NOINLINE __attribute__((noinline))
 #define SSE_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #endif
 
@@ -60,7 +66,7 @@ SSE_INLINE unsigned sse_lowest(uint64_t bits)
 #endif
 }
 
-/* Little-endian loads: the lowest address in the lowest byte, on every machine. */
+/* Little-endian: the lowest address in the lowest byte, on every machine. */
 SSE_INLINE uint64_t sse_load64(const unsigned char *p)
 {
     uint64_t word;
@@ -79,6 +85,14 @@ SSE_INLINE uint32_t sse_load32(const unsigned char *p)
     word = __builtin_bswap32(word);
 #endif
     return word;
+}
+
+SSE_INLINE void sse_store32(unsigned char *p, uint32_t word)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap32(word);
+#endif
+    memcpy(p, &word, 4);
 }
 
 /* 1 to 7 bytes as a word, by loads that overlap instead of reading past the end. */
@@ -127,6 +141,27 @@ SSE_INLINE sse_masks masks16_scalar(const unsigned char *p)
     return low;
 }
 
+/* The high bit of each byte of `word` that is not plain, exactly. */
+SSE_INLINE uint64_t sse_other8(uint64_t word)
+{
+    return (word | ~((word & SSE_EACH(0x7f)) + SSE_EACH(0x80 - 0x0e))) & SSE_EACH(0x80);
+}
+
+SSE_INLINE int sse_look8(uint64_t word)
+{
+    return (sse_ends8(word) ? SSE_LINE_END : 0) | (sse_zeros(word) ? SSE_NUL : 0) |
+           (word & SSE_EACH(0x80) ? SSE_NOT_ASCII : 0);
+}
+
+SSE_INLINE int plain64_scalar(const unsigned char *p)
+{
+    uint64_t other = 0;
+    for (unsigned i = 0; i < 64; i += 8) {
+        other |= sse_other8(sse_load64(p + i));
+    }
+    return other == 0;
+}
+
 SSE_INLINE sse_masks masks64_scalar(const unsigned char *p)
 {
     sse_masks masks = {0, 0};
@@ -138,25 +173,23 @@ SSE_INLINE sse_masks masks64_scalar(const unsigned char *p)
     return masks;
 }
 
-SSE_INLINE sse_masks copy16_scalar(unsigned char *to, const unsigned char *p)
+SSE_INLINE int look16_scalar(const unsigned char *p)
 {
-    uint64_t low = sse_load64(p), high = sse_load64(p + 8);
-    sse_masks found;
-    memcpy(to, p, 16);
-    found.ends = sse_ends8(low) | sse_ends8(high);
-    found.high = (low | high) & SSE_EACH(0x80);
-    return found;
+    return sse_look8(sse_load64(p)) | sse_look8(sse_load64(p + 8));
 }
 
-SSE_INLINE sse_masks copy64_scalar(unsigned char *to, const unsigned char *p)
+SSE_INLINE int copy16_scalar(unsigned char *to, const unsigned char *p)
 {
-    sse_masks found = {0, 0};
-    for (unsigned i = 0; i < 64; i += 16) {
-        sse_masks part = copy16_scalar(to + i, p + i);
-        found.ends |= part.ends;
-        found.high |= part.high;
-    }
-    return found;
+    const int plain = (sse_other8(sse_load64(p)) | sse_other8(sse_load64(p + 8))) == 0;
+    memcpy(to, p, 16);
+    return plain;
+}
+
+SSE_INLINE int copy64_scalar(unsigned char *to, const unsigned char *p)
+{
+    const int plain = plain64_scalar(p);
+    memcpy(to, p, 64);
+    return plain;
 }
 
 /* Sixteen bytes: SSE2. */
@@ -166,6 +199,11 @@ SSE_INLINE sse_masks copy64_scalar(unsigned char *to, const unsigned char *p)
 SSE_INLINE __m128i load_sse2(const void *p)
 {
     return _mm_loadu_si128((const __m128i *)p);
+}
+
+SSE_INLINE void store_sse2(void *p, __m128i bytes)
+{
+    _mm_storeu_si128((__m128i *)p, bytes);
 }
 
 SSE_INLINE __m128i ends_sse2(__m128i bytes)
@@ -188,41 +226,54 @@ SSE_INLINE sse_masks masks16_sse2(const unsigned char *p)
     return masks;
 }
 
+/* Which bytes are not plain: as signed bytes, what is from 0x80 on lies below 0x0e too. */
+SSE_INLINE __m128i other_sse2(__m128i bytes)
+{
+    return _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x0e));
+}
+
+SSE_INLINE int plain64_sse2(const unsigned char *p)
+{
+    __m128i a = other_sse2(load_sse2(p)), b = other_sse2(load_sse2(p + 16));
+    __m128i c = other_sse2(load_sse2(p + 32)), d = other_sse2(load_sse2(p + 48));
+    return gather_sse2(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))) == 0;
+}
+
 SSE_INLINE sse_masks masks64_sse2(const unsigned char *p)
 {
     __m128i a = load_sse2(p), b = load_sse2(p + 16), c = load_sse2(p + 32), d = load_sse2(p + 48);
     sse_masks masks;
     masks.ends = gather_sse2(ends_sse2(a)) | gather_sse2(ends_sse2(b)) << 16 |
                  gather_sse2(ends_sse2(c)) << 32 | gather_sse2(ends_sse2(d)) << 48;
-    masks.high = gather_sse2(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d)));
-    if (SSE_UNLIKELY(masks.high)) {
-        masks.high = gather_sse2(a) | gather_sse2(b) << 16 | gather_sse2(c) << 32 | gather_sse2(d) << 48;
-    }
+    masks.high = gather_sse2(a) | gather_sse2(b) << 16 | gather_sse2(c) << 32 | gather_sse2(d) << 48;
     return masks;
 }
 
-SSE_INLINE sse_masks copy16_sse2(unsigned char *to, const unsigned char *p)
+SSE_INLINE int look16_sse2(const unsigned char *p)
 {
-    __m128i bytes = load_sse2(p);
-    sse_masks found;
-    _mm_storeu_si128((__m128i *)to, bytes);
-    found.ends = gather_sse2(ends_sse2(bytes));
-    found.high = gather_sse2(bytes);
-    return found;
+    const __m128i bytes = load_sse2(p);
+    return (gather_sse2(ends_sse2(bytes)) ? SSE_LINE_END : 0) |
+           (gather_sse2(_mm_cmpeq_epi8(bytes, _mm_setzero_si128())) ? SSE_NUL : 0) |
+           (gather_sse2(bytes) ? SSE_NOT_ASCII : 0);
 }
 
-SSE_INLINE sse_masks copy64_sse2(unsigned char *to, const unsigned char *p)
+SSE_INLINE int copy16_sse2(unsigned char *to, const unsigned char *p)
+{
+    const __m128i bytes = load_sse2(p);
+    store_sse2(to, bytes);
+    return gather_sse2(other_sse2(bytes)) == 0;
+}
+
+SSE_INLINE int copy64_sse2(unsigned char *to, const unsigned char *p)
 {
     __m128i a = load_sse2(p), b = load_sse2(p + 16), c = load_sse2(p + 32), d = load_sse2(p + 48);
-    sse_masks found;
-    _mm_storeu_si128((__m128i *)to, a);
-    _mm_storeu_si128((__m128i *)(to + 16), b);
-    _mm_storeu_si128((__m128i *)(to + 32), c);
-    _mm_storeu_si128((__m128i *)(to + 48), d);
-    found.ends = gather_sse2(_mm_or_si128(
-        _mm_or_si128(ends_sse2(a), ends_sse2(b)), _mm_or_si128(ends_sse2(c), ends_sse2(d))));
-    found.high = gather_sse2(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d)));
-    return found;
+    store_sse2(to, a);
+    store_sse2(to + 16, b);
+    store_sse2(to + 32, c);
+    store_sse2(to + 48, d);
+    a = _mm_or_si128(other_sse2(a), other_sse2(b));
+    c = _mm_or_si128(other_sse2(c), other_sse2(d));
+    return gather_sse2(_mm_or_si128(a, c)) == 0;
 }
 
 #endif
@@ -253,6 +304,16 @@ SSE_INLINE_AVX2 uint64_t gather_avx2(__m256i bytes)
     return (uint64_t)(unsigned)_mm256_movemask_epi8(bytes);
 }
 
+SSE_INLINE_AVX2 __m256i other_avx2(__m256i bytes)
+{
+    return _mm256_cmpgt_epi8(_mm256_set1_epi8(0x0e), bytes);
+}
+
+SSE_INLINE_AVX2 int plain64_avx2(const unsigned char *p)
+{
+    return gather_avx2(_mm256_or_si256(other_avx2(load_avx2(p)), other_avx2(load_avx2(p + 32)))) == 0;
+}
+
 SSE_INLINE_AVX2 sse_masks masks64_avx2(const unsigned char *p)
 {
     __m256i a = load_avx2(p), b = load_avx2(p + 32);
@@ -262,17 +323,15 @@ SSE_INLINE_AVX2 sse_masks masks64_avx2(const unsigned char *p)
     return masks;
 }
 
-SSE_INLINE_AVX2 sse_masks copy64_avx2(unsigned char *to, const unsigned char *p)
+SSE_INLINE_AVX2 int copy64_avx2(unsigned char *to, const unsigned char *p)
 {
-    __m256i a = load_avx2(p), b = load_avx2(p + 32);
-    sse_masks found;
-    _mm256_storeu_si256((__m256i *)to, a);
-    _mm256_storeu_si256((__m256i *)(to + 32), b);
-    found.ends = gather_avx2(_mm256_or_si256(ends_avx2(a), ends_avx2(b)));
-    found.high = gather_avx2(_mm256_or_si256(a, b));
-    return found;
+    const __m256i a = load_avx2(p), b = load_avx2(p + 32);
+    _mm256_storeu_si256((__m256i *)(void *)to, a);
+    _mm256_storeu_si256((__m256i *)(void *)(to + 32), b);
+    return gather_avx2(_mm256_or_si256(other_avx2(a), other_avx2(b))) == 0;
 }
 
+#define look16_avx2 look16_sse2
 #define masks16_avx2 masks16_sse2
 #define copy16_avx2 copy16_sse2
 
@@ -312,39 +371,51 @@ SSE_INLINE sse_masks masks16_neon(const unsigned char *p)
     return masks;
 }
 
+SSE_INLINE int8x16_t signed_neon(const unsigned char *p)
+{
+    return vreinterpretq_s8_u8(vld1q_u8(p));
+}
+
+SSE_INLINE int plain64_neon(const unsigned char *p)
+{
+    const int8x16_t ab = vminq_s8(signed_neon(p), signed_neon(p + 16));
+    const int8x16_t cd = vminq_s8(signed_neon(p + 32), signed_neon(p + 48));
+    return vminvq_s8(vminq_s8(ab, cd)) >= 0x0e;
+}
+
 SSE_INLINE sse_masks masks64_neon(const unsigned char *p)
 {
     uint8x16_t a = vld1q_u8(p), b = vld1q_u8(p + 16), c = vld1q_u8(p + 32), d = vld1q_u8(p + 48);
     sse_masks masks;
     masks.ends = gather64_neon(ends_neon(a), ends_neon(b), ends_neon(c), ends_neon(d));
-    masks.high = vmaxvq_u8(vorrq_u8(vorrq_u8(a, b), vorrq_u8(c, d))) >= 0x80;
-    if (SSE_UNLIKELY(masks.high)) {
-        masks.high = gather64_neon(high_neon(a), high_neon(b), high_neon(c), high_neon(d));
-    }
+    masks.high = gather64_neon(high_neon(a), high_neon(b), high_neon(c), high_neon(d));
     return masks;
 }
 
-SSE_INLINE sse_masks copy16_neon(unsigned char *to, const unsigned char *p)
+SSE_INLINE int look16_neon(const unsigned char *p)
 {
-    uint8x16_t bytes = vld1q_u8(p);
-    sse_masks found;
-    vst1q_u8(to, bytes);
-    found.ends = vmaxvq_u8(ends_neon(bytes));
-    found.high = vmaxvq_u8(bytes) >= 0x80;
-    return found;
+    const uint8x16_t bytes = vld1q_u8(p);
+    return (vmaxvq_u8(ends_neon(bytes)) ? SSE_LINE_END : 0) | (vminvq_u8(bytes) == 0 ? SSE_NUL : 0) |
+           (vmaxvq_u8(bytes) >= 0x80 ? SSE_NOT_ASCII : 0);
 }
 
-SSE_INLINE sse_masks copy64_neon(unsigned char *to, const unsigned char *p)
+SSE_INLINE int copy16_neon(unsigned char *to, const unsigned char *p)
 {
-    uint8x16_t a = vld1q_u8(p), b = vld1q_u8(p + 16), c = vld1q_u8(p + 32), d = vld1q_u8(p + 48);
-    sse_masks found;
+    const int plain = vminvq_s8(signed_neon(p)) >= 0x0e;
+    vst1q_u8(to, vld1q_u8(p));
+    return plain;
+}
+
+SSE_INLINE int copy64_neon(unsigned char *to, const unsigned char *p)
+{
+    const uint8x16_t a = vld1q_u8(p), b = vld1q_u8(p + 16), c = vld1q_u8(p + 32), d = vld1q_u8(p + 48);
+    const int8x16_t ab = vminq_s8(vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b));
+    const int8x16_t cd = vminq_s8(vreinterpretq_s8_u8(c), vreinterpretq_s8_u8(d));
     vst1q_u8(to, a);
     vst1q_u8(to + 16, b);
     vst1q_u8(to + 32, c);
     vst1q_u8(to + 48, d);
-    found.ends = vmaxvq_u8(vorrq_u8(vorrq_u8(ends_neon(a), ends_neon(b)), vorrq_u8(ends_neon(c), ends_neon(d))));
-    found.high = vmaxvq_u8(vorrq_u8(vorrq_u8(a, b), vorrq_u8(c, d))) >= 0x80;
-    return found;
+    return vminvq_s8(vminq_s8(ab, cd)) >= 0x0e;
 }
 
 #endif

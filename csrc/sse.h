@@ -8,8 +8,8 @@
  *   - the caller owns every buffer, and nothing given is kept.
  *
  * Line ends are CR, LF and CRLF and nothing else (HTML, "Server-sent events", section 9.2.5).
- * `sse_split` and `sse_copy_line` have a body for each instruction set; `sse_choose` picks the best that the
- * machine can run, and before that they are the baseline's. All bodies of a kernel give the same answer.
+ * `sse_split` and `sse_copy_long` have a body for each instruction set. Before `sse_choose` they are the
+ * baseline's. All bodies of a kernel give the same answer.
  */
 #ifndef FASTSSE_SSE_H
 #define FASTSSE_SSE_H
@@ -17,71 +17,102 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Call once, before the threads start, for the best body; safe to leave out. Returns its name. */
+/* Take the best bodies that this machine can run. Once, before there are threads. Returns their name. */
 const char *sse_choose(void);
 
 
-/* Coming in: scan.c */
+/* Coming in: lines */
+
+enum { SSE_LINES = 128 }; /* how many lines `sse_split` finds at most at a time */
 
 typedef struct {
     const unsigned char *text; /* the first byte of the line, or where it would stand */
     size_t size;               /* bytes, its line end not counted */
-    size_t ascii;              /* 1: every byte is below 0x80; 0: some are not */
+    uint64_t high;             /* not 0: some of them are from 0x80 on */
 } sse_line;
 
-/* Find the next lines of [*at, end).
+/* How far the lines of a chunk have been looked for. */
+typedef struct {
+    sse_line rest;              /* the line that no line end has closed yet, possibly empty */
+    const unsigned char *block; /* the next byte to look at */
+    const unsigned char *begin, *end;
+} sse_scan;
+
+/* Begin with a chunk. */
+static inline void sse_begin(sse_scan *scan, const unsigned char *chunk, size_t size)
+{
+    scan->rest.text = scan->block = scan->begin = chunk;
+    scan->rest.size = 0;
+    scan->rest.high = 0;
+    scan->end = chunk + size;
+}
+
+/* Find the next lines, at most SSE_LINES, and return how many. When `block` has reached `end`, there are no more,
+ * and `rest` is what no line end closes.
  *
- * Writes up to `room` complete lines (room >= 1) and moves `*at` behind the last line end. An LF that follows
- * its CR is part of that line end; a CR that is the last byte ends its line.
- * Returns how many were found. Fewer than `room`: the input is used up, and `lines[found]`, one slot more than
- * `room` counts, is the rest that no line end closes, possibly empty; `*at` stands at its first byte.
+ * An LF that follows its CR is part of that line end; a CR that is the last byte ends its line.
  */
-extern size_t (*sse_split)(const unsigned char **at, const unsigned char *end, sse_line *lines, size_t room);
+extern size_t (*sse_split)(sse_scan *scan, sse_line *lines);
+
+
+/* Coming in: text */
 
 typedef struct {
-    size_t length; /* code points, U+FFFD counted for what is not UTF-8 */
+    size_t length; /* code points */
     uint32_t top;  /* 0x7f, 0xff, 0xffff or 0x10ffff: the least of these that no code point exceeds */
-    int valid;     /* all of it is UTF-8 */
-} sse_utf8;
+} sse_text;
 
-/* Measure UTF-8 as text. What is not UTF-8 counts as the standard's decoder reads it: a U+FFFD for each maximal
- * subpart (Unicode, table 3-8), as in Python's "replace".
+/* Measure UTF-8 as text, taking for granted that it is UTF-8. */
+sse_text sse_measure_text(const unsigned char *utf8, size_t size);
+
+/* Write UTF-8 as text of `width` 1, 2 or 4 bytes a code point, at `to`, not beyond `stop`. The width must fit
+ * its `top`, and there must be room for its `length`, as measured.
+ * Returns the end of what was written, or NULL when it is not UTF-8.
  */
-sse_utf8 sse_measure_utf8(const unsigned char *utf8, size_t size);
+void *sse_write_text(void *to, const void *stop, int width, const unsigned char *utf8, size_t size);
 
-/* Write UTF-8 as text of `width` 1, 2 or 4 bytes a code point, which its `top` must fit.
- * Returns the end of what was written: `to` plus exactly `length` code points.
+/* The same two for what is not UTF-8, read as the standard's decoder reads it: a U+FFFD for each maximal subpart
+ * (Unicode, table 3-8), as in Python's "replace". Slower.
  */
-void *sse_write_text(void *to, int width, const unsigned char *utf8, size_t size);
+sse_text sse_measure_replaced(const unsigned char *utf8, size_t size);
+void *sse_write_replaced(void *to, int width, const unsigned char *utf8, size_t size);
+
+/* Whether it is UTF-8. */
+int sse_is_utf8(const unsigned char *utf8, size_t size);
 
 
-/* Going out: write.c */
-
-enum { SSE_LINE_END = 1, SSE_NOT_ASCII = 2 };
-
-/* Copy one line, looking at it on the way. Returns 0 or a sum of
- *   SSE_LINE_END   it has a CR or an LF: it is not one line. What was written is unspecified, SSE_NOT_ASCII too.
- *   SSE_NOT_ASCII  it has bytes from 0x80 on.
- */
-extern int (*sse_copy_line)(unsigned char *to, const unsigned char *from, size_t size);
+/* Going out. A text has a `form`: the width of its code points, or SSE_BYTES for what is UTF-8 already. */
 
 enum { SSE_BYTES = 0, SSE_LATIN1 = 1, SSE_UCS2 = 2, SSE_UCS4 = 4 };
+
+/* What may be met in bytes: a CR or LF, a NUL, one from 0x80 on. */
+enum { SSE_LINE_END = 1, SSE_NUL = 2, SSE_NOT_ASCII = 4 };
+
+int sse_copy_short(unsigned char *to, const unsigned char *from, size_t size); /* below 16 */
+extern int (*sse_copy_long)(unsigned char *to, const unsigned char *from, size_t size); /* 16 or more */
+
+/* Copy bytes that are taken for one line, looking at them on the way. Returns the sum of what was met. With
+ * SSE_LINE_END among it, they are not one line: the rest may be unseen, and what was written is not to be used.
+ */
+static inline int sse_copy_line(unsigned char *to, const unsigned char *from, size_t size)
+{
+    return size < 16 ? sse_copy_short(to, from, size) : sse_copy_long(to, from, size);
+}
 
 typedef struct {
     size_t size;  /* bytes as UTF-8, line ends not counted */
     size_t lines; /* 1 + the number of line ends */
-    int valid;    /* no surrogate: it has a UTF-8 */
 } sse_lines;
 
-/* Measure text as lines of UTF-8. `form` is the width of a code point, or SSE_BYTES for what is UTF-8 already
- * (and is not examined for that).
- */
+/* Measure text as lines of UTF-8. A surrogate, which has none, counts three bytes. */
 sse_lines sse_measure_lines(const void *text, size_t length, int form);
 
-/* Write text as lines of UTF-8, each after `head` and before one LF. The text must be valid.
- * Returns the end of what was written: `to` plus exactly size + lines * (head_size + 1).
+/* Write text as lines of UTF-8, each after `head` and before one LF, at `to`, not beyond `stop`. There must be
+ * room for size + lines * (head_size + 1) bytes, as measured.
+ * Returns the end of what was written, or NULL when there is a surrogate. Bytes are not examined.
  */
 unsigned char *sse_write_lines(
-    unsigned char *to, const void *text, size_t length, int form, const char *head, size_t head_size);
+    unsigned char *to, const unsigned char *stop, const void *text, size_t length, int form, const char *head,
+    size_t head_size);
 
 #endif

@@ -5,141 +5,210 @@
 #define SSE_PASTE(name, width) name##width
 #define SSE_NAME(name, width) SSE_PASTE(name, width)
 
-/* The steps are so plain, and their counters so narrow, that compilers turn them into vector code. */
+#ifdef SSE_HAVE_SSE2
+
+/* Sixteen units. `bytes` are right for those below 0x80; others have become bytes that are neither that nor a
+ * line end.
+ */
+typedef struct {
+    __m128i bytes;
+#if SSE_WIDTH > 1
+    __m128i a, b; /* as 16-bit units; what is beyond them has become 0x7fff */
+#endif
+} SSE_NAME(sixteen, SSE_WIDTH);
+
+SSE_INLINE SSE_NAME(sixteen, SSE_WIDTH) SSE_NAME(load, SSE_WIDTH)(const SSE_UNIT *text)
+{
+    SSE_NAME(sixteen, SSE_WIDTH) units;
+#if SSE_WIDTH == 1
+    units.bytes = load_sse2(text);
+#else
+#if SSE_WIDTH == 2
+    units.a = load_sse2(text);
+    units.b = load_sse2(text + 8);
+#else
+    units.a = _mm_packs_epi32(load_sse2(text), load_sse2(text + 4));
+    units.b = _mm_packs_epi32(load_sse2(text + 8), load_sse2(text + 12));
+#endif
+    units.bytes = _mm_packus_epi16(units.a, units.b); /* from 0x8000 on it is 0, else at most 0xff */
+#endif
+    return units;
+}
+
+/* How many bytes more than one each unit takes. */
+SSE_INLINE __m128i SSE_NAME(extra, SSE_WIDTH)(SSE_NAME(sixteen, SSE_WIDTH) units, const SSE_UNIT *text)
+{
+#if SSE_WIDTH == 1
+    (void)text;
+    return _mm_and_si128(_mm_cmplt_epi8(units.bytes, _mm_setzero_si128()), _mm_set1_epi8(1));
+#else
+    __m128i extra = _mm_set1_epi8(2);
+    extra = _mm_add_epi8(extra, _mm_packs_epi16(below_sse2(units.a, 0xff80), below_sse2(units.b, 0xff80)));
+    extra = _mm_add_epi8(extra, _mm_packs_epi16(below_sse2(units.a, 0xf800), below_sse2(units.b, 0xf800)));
+#if SSE_WIDTH == 4
+    const __m128i most = _mm_set1_epi32(0xffff);
+    const __m128i a = _mm_packs_epi32(
+        _mm_cmpgt_epi32(load_sse2(text), most), _mm_cmpgt_epi32(load_sse2(text + 4), most));
+    const __m128i b = _mm_packs_epi32(
+        _mm_cmpgt_epi32(load_sse2(text + 8), most), _mm_cmpgt_epi32(load_sse2(text + 12), most));
+    extra = _mm_sub_epi8(extra, _mm_packs_epi16(a, b));
+#else
+    (void)text;
+#endif
+    return extra;
+#endif
+}
+
+/* Write 16 units as bytes; returns how many of them are right from the first on: ASCII and no line end. */
+SSE_INLINE unsigned SSE_NAME(narrow, SSE_WIDTH)(unsigned char *to, const SSE_UNIT *text)
+{
+    const SSE_NAME(sixteen, SSE_WIDTH) units = SSE_NAME(load, SSE_WIDTH)(text);
+    store_sse2(to, units.bytes);
+    if (is_plain_sse2(units.bytes)) {
+        return 16;
+    }
+#if SSE_WIDTH == 1
+    const __m128i ascii = _mm_cmpgt_epi8(units.bytes, _mm_set1_epi8(-1));
+#else
+    const __m128i ascii = _mm_packs_epi16(below_sse2(units.a, 0xff80), below_sse2(units.b, 0xff80));
+#endif
+    const uint64_t good = gather_sse2(_mm_andnot_si128(ends_sse2(units.bytes), ascii));
+    return sse_lowest(~good); /* 16 at most: the bits from 16 on are 0 */
+}
+
+#endif
+
 static sse_lines SSE_NAME(measure, SSE_WIDTH)(const SSE_UNIT *text, size_t length)
 {
-    sse_lines lines = {0, 1, 1};
-    size_t ends = 0, returns = 0, pairs = 0, wide = 0;
+    sse_lines lines = {0, 1};
+    size_t extra = 0, ends = 0, returns = 0, i = 0;
 
-    for (size_t i = 0; i < length;) {
-        const size_t stop = length - i < 128 ? length : i + 128;
-        SSE_UNIT lf = 0, cr = 0, two = 0, three = 0, four = 0, bad = 0; /* none can exceed 128 */
-        for (; i < stop; i++) {
-            const SSE_UNIT unit = text[i];
-            lf += unit == '\n';
-            cr += unit == '\r';
-            two += unit >= 0x80;
-#if SSE_WIDTH > 1
-            three += unit >= 0x800;
-            bad |= (unit & 0xfffff800u) == 0xd800;
-#endif
-#if SSE_WIDTH > 2
-            four += unit >= 0x10000;
-#endif
+#ifdef SSE_HAVE_SSE2
+    const __m128i none = _mm_setzero_si128();
+    __m128i sum = none, found = none, found_cr = none;
+    for (; length - i >= 16; i += 16) {
+        const SSE_NAME(sixteen, SSE_WIDTH) units = SSE_NAME(load, SSE_WIDTH)(text + i);
+        if (is_plain_sse2(units.bytes)) {
+            continue;
         }
-        ends += (size_t)lf + cr;
-        returns += cr;
-        wide += (size_t)two + three + four;
-        if (bad) {
-            lines.valid = 0;
-        }
+        const __m128i cr = _mm_cmpeq_epi8(units.bytes, _mm_set1_epi8('\r'));
+        sum = _mm_add_epi64(sum, _mm_sad_epu8(SSE_NAME(extra, SSE_WIDTH)(units, text + i), none));
+        found = _mm_add_epi64(found, _mm_sad_epu8(_mm_sub_epi8(none, ends_sse2(units.bytes)), none));
+        found_cr = _mm_add_epi64(found_cr, _mm_sad_epu8(_mm_sub_epi8(none, cr), none));
     }
+    extra = total_sse2(sum);
+    ends = total_sse2(found);
+    returns = total_sse2(found_cr);
+#endif
+    for (; i < length; i++) {
+        const uint32_t unit = text[i];
+        extra += (size_t)(unit >= 0x80) + (unit >= 0x800) + (unit >= 0x10000);
+        ends += unit == '\n' || unit == '\r';
+        returns += unit == '\r';
+    }
+    lines.size = length + extra - ends;
+    lines.lines += ends;
     if (returns) {
-        for (size_t i = 1; i < length; i++) {
-            pairs += text[i] == '\n' && text[i - 1] == '\r';
+        for (i = 1; i < length; i++) {
+            lines.lines -= text[i] == '\n' && text[i - 1] == '\r';
         }
     }
-    lines.lines += ends - pairs;
-    lines.size = length - ends + wide;
     return lines;
 }
 
-/* Copy 16 units as bytes, if all are ASCII and none is a line end. */
-SSE_INLINE int SSE_NAME(narrow, SSE_WIDTH)(unsigned char *to, const SSE_UNIT *text)
+#if defined(SSE_HAVE_SSE2) && SSE_WIDTH == 2
+/* Write 8 units as sequences of two bytes; returns how many of them are that long from the first on. */
+SSE_INLINE unsigned narrow_pairs(unsigned char *to, const SSE_UNIT *text)
 {
+    const __m128i units = load_sse2(text);
+    const __m128i two = _mm_andnot_si128(below_sse2(units, 0xff80), below_sse2(units, 0xf800));
+    const __m128i lead = _mm_or_si128(_mm_srli_epi16(units, 6), _mm_set1_epi16(0xc0));
+    const __m128i rest = _mm_or_si128(_mm_and_si128(units, _mm_set1_epi16(0x3f)), _mm_set1_epi16(0x80));
+    store_sse2(to, _mm_or_si128(lead, _mm_slli_epi16(rest, 8)));
+    return sse_lowest(~gather_sse2(two)) / 2;
+}
+#endif
+
+/* Write units from `*at` on up to a line end, a surrogate or the end, and move `*at` there. */
+SSE_INLINE unsigned char *SSE_NAME(put_line, SSE_WIDTH)(
+    unsigned char *to, const unsigned char *stop, const SSE_UNIT *text, size_t length, size_t *at)
+{
+    size_t i = *at;
+    while (i < length) {
+        const uint32_t code = text[i];
+        if (code < 0x80) {
 #ifdef SSE_HAVE_SSE2
-    __m128i bytes;
-#if SSE_WIDTH == 1
-    bytes = load_sse2(text);
-    if (gather_sse2(_mm_or_si128(bytes, ends_sse2(bytes)))) {
-        return 0;
-    }
-#else
-    const __m128i none = _mm_setzero_si128();
-#if SSE_WIDTH == 2
-    const __m128i low = load_sse2(text), high = load_sse2(text + 8);
-    const __m128i beyond = _mm_and_si128(_mm_or_si128(low, high), _mm_set1_epi16((short)0xff80));
-    bytes = _mm_packus_epi16(low, high);
-#else
-    const __m128i a = load_sse2(text), b = load_sse2(text + 4), c = load_sse2(text + 8), d = load_sse2(text + 12);
-    const __m128i all = _mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d));
-    const __m128i beyond = _mm_and_si128(all, _mm_set1_epi32((int)0xffffff80));
-    bytes = _mm_packus_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+            unsigned run = 16;
+            while (run == 16 && length - i >= 16 && stop - to >= 16) {
+                run = SSE_NAME(narrow, SSE_WIDTH)(to, text + i);
+                to += run;
+                i += run;
+            }
+            if (i == length || text[i] >= 0x80) {
+                continue;
+            }
 #endif
-    if (gather_sse2(_mm_andnot_si128(ends_sse2(bytes), _mm_cmpeq_epi8(beyond, none))) != 0xffff) {
-        return 0;
-    }
+            if (text[i] == '\n' || text[i] == '\r') {
+                break;
+            }
+            *to++ = (unsigned char)text[i];
+        } else if (code < 0x800) {
+#if defined(SSE_HAVE_SSE2) && SSE_WIDTH == 2
+            if (length - i >= 8 && stop - to >= 16) {
+                const unsigned run = narrow_pairs(to, text + i);
+                to += 2 * run;
+                i += run;
+                continue;
+            }
 #endif
-    _mm_storeu_si128((__m128i *)(void *)to, bytes);
-    return 1;
-#else
-    SSE_UNIT beyond = 0, ends = 0;
-    for (unsigned k = 0; k < 16; k++) {
-        beyond |= text[k];
-        ends |= (text[k] == '\n') | (text[k] == '\r');
-    }
-    if (beyond >= 0x80 || ends) {
-        return 0;
-    }
-    for (unsigned k = 0; k < 16; k++) {
-        to[k] = (unsigned char)text[k];
-    }
-    return 1;
+            *to++ = (unsigned char)(0xc0 | code >> 6);
+            *to++ = (unsigned char)(0x80 | (code & 0x3f));
+#if SSE_WIDTH > 1
+        } else if (code < 0x10000) {
+            if (SSE_UNLIKELY((code & 0xf800) == 0xd800)) {
+                break;
+            }
+            if (stop - to >= 4) {
+                sse_store32(to, 0x8080e0 | code >> 12 | (code & 0xfc0) << 2 | (code & 0x3f) << 16);
+                to += 3;
+            } else {
+                *to++ = (unsigned char)(0xe0 | code >> 12);
+                *to++ = (unsigned char)(0x80 | (code >> 6 & 0x3f));
+                *to++ = (unsigned char)(0x80 | (code & 0x3f));
+            }
 #endif
+#if SSE_WIDTH > 2
+        } else {
+            *to++ = (unsigned char)(0xf0 | code >> 18);
+            *to++ = (unsigned char)(0x80 | (code >> 12 & 0x3f));
+            *to++ = (unsigned char)(0x80 | (code >> 6 & 0x3f));
+            *to++ = (unsigned char)(0x80 | (code & 0x3f));
+#endif
+        }
+        i++;
+    }
+    *at = i;
+    return to;
 }
 
 static unsigned char *SSE_NAME(write, SSE_WIDTH)(
-    unsigned char *to, const SSE_UNIT *text, size_t length, const char *head, size_t head_size)
+    unsigned char *to, const unsigned char *stop, const SSE_UNIT *text, size_t length, const char *head,
+    size_t head_size)
 {
     size_t i = 0;
-
-    memcpy(to, head, head_size);
-    to += head_size;
-    while (i < length) {
-        size_t stop = length;
-        if (length - i >= 16) {
-            if (SSE_NAME(narrow, SSE_WIDTH)(to, text + i)) {
-                to += 16;
-                i += 16;
-                continue;
-            }
-            stop = i + 16;
+    for (;;) {
+        memcpy(to, head, head_size);
+        to = SSE_NAME(put_line, SSE_WIDTH)(to + head_size, stop, text, length, &i);
+        if (i == length) {
+            *to++ = '\n';
+            return to;
         }
-        for (; i < stop; i++) {
-            const uint32_t code = text[i];
-            if (code < 0x80) {
-                if (code == '\n' || code == '\r') {
-                    if (code == '\r' && i + 1 < length && text[i + 1] == '\n') {
-                        i++;
-                    }
-                    *to++ = '\n';
-                    memcpy(to, head, head_size);
-                    to += head_size;
-                } else {
-                    *to++ = (unsigned char)code;
-                }
-#if SSE_WIDTH > 1
-            } else if (code >= 0x800) {
-#if SSE_WIDTH > 2
-                if (code >= 0x10000) {
-                    *to++ = (unsigned char)(0xf0 | code >> 18);
-                    *to++ = (unsigned char)(0x80 | (code >> 12 & 0x3f));
-                } else
-#endif
-                {
-                    *to++ = (unsigned char)(0xe0 | code >> 12);
-                }
-                *to++ = (unsigned char)(0x80 | (code >> 6 & 0x3f));
-                *to++ = (unsigned char)(0x80 | (code & 0x3f));
-#endif
-            } else {
-                *to++ = (unsigned char)(0xc0 | code >> 6);
-                *to++ = (unsigned char)(0x80 | (code & 0x3f));
-            }
+        if (SSE_UNLIKELY(text[i] >= 0x80)) {
+            return NULL;
         }
+        *to++ = '\n';
+        i += text[i] == '\r' && i + 1 < length && text[i + 1] == '\n' ? 2 : 1;
     }
-    *to++ = '\n';
-    return to;
 }
 
 #undef SSE_PASTE

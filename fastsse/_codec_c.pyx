@@ -14,7 +14,7 @@ construction.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.list cimport PyList_New
+from cpython.list cimport PyList_GET_SIZE, PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
@@ -24,15 +24,22 @@ from libc.string cimport memchr, memcmp, memcpy
 from fastsse._kernels cimport (
     SSE_BYTES,
     SSE_LINE_END,
+    SSE_LINES,
+    SSE_NOT_ASCII,
+    sse_begin,
     sse_choose,
     sse_copy_line,
+    sse_is_utf8,
     sse_line,
     sse_lines,
     sse_measure_lines,
-    sse_measure_utf8,
+    sse_measure_replaced,
+    sse_measure_text,
+    sse_scan,
     sse_split,
-    sse_utf8,
+    sse_text,
     sse_write_lines,
+    sse_write_replaced,
     sse_write_text,
 )
 
@@ -40,17 +47,29 @@ from fastsse import _json
 from fastsse.errors import EventTooLarge, InvalidField, LineTooLong
 
 cdef extern from "Python.h":
-    PyObject *_PyUnicode_New "PyUnicode_New" (Py_ssize_t size, Py_UCS4 top) except NULL
-    PyObject *_PyBytes_New "PyBytes_FromStringAndSize" (const char *text, Py_ssize_t size) except NULL
-    void *_PyUnicode_DATA "PyUnicode_DATA" (PyObject *text)
-    int _PyUnicode_KIND "PyUnicode_KIND" (PyObject *text)
-    bint PyUnicode_IS_ASCII(object text)
+    PyObject *new_text "PyUnicode_New" (Py_ssize_t size, Py_UCS4 top) except NULL
+    PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *text, Py_ssize_t size) except NULL
+    void *data_of "PyUnicode_DATA" (PyObject *text)
+    int width_of "PyUnicode_KIND" (PyObject *text)
+    bint PyUnicode_CheckExact(PyObject *value)
+    bint PyUnicode_IS_ASCII(PyObject *text)
+    Py_ssize_t length_of "PyUnicode_GET_LENGTH" (PyObject *text)
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
-    void PyList_SET_ITEM(object items, Py_ssize_t i, PyObject *item)
+    PyObject *PyList_GET_ITEM(list items, Py_ssize_t i)
+    void PyList_SET_ITEM(list items, Py_ssize_t i, PyObject *item)
+    PyObject *PyTuple_GET_ITEM(PyObject *items, Py_ssize_t i)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *items)
+    void Py_INCREF(PyObject *item)
     void Py_DECREF(PyObject *item)
 
 cdef extern from *:
-    int PyUnicode_READY "__Pyx_PyUnicode_READY" (object text) except -1
+    int PyUnicode_READY "__Pyx_PyUnicode_READY" (PyObject *text) except -1
+
+cdef extern from "_call.h":
+    ctypedef PyObject *(*call_raw)(
+        PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names
+    ) except NULL
+    call_raw call_shortcut(object function, call_raw shortcut) except NULL
 
 cdef extern from "_event.h":
     PyObject *event_new(
@@ -91,6 +110,9 @@ cdef str _UNDISPATCHED = "goes with data: a block without data is never dispatch
 cdef str _NOTHING = "with no other field leaves nothing to write"
 cdef str _RETRY = f"must be a whole number of milliseconds, 0 to {MAX_RETRY}"
 cdef str _MESSAGE = "message"
+cdef str _EVENT = "event"
+cdef str _ID = "id"
+cdef str _RETRY_FIELD = "retry"
 
 
 @cython.final
@@ -166,9 +188,9 @@ cdef class Event:
         return hash(_fields(self))
 
     def __reduce_ex__(self, _protocol):
-        from fastsse.event import Event as Chosen
+        from fastsse.event import restore
 
-        return Chosen, _fields(self)
+        return restore, _fields(self)
 
     _is_fastsse_event = True  # how the twins know each other without an import
 
@@ -210,13 +232,13 @@ def encode(data, *, event=None, id=None, retry=None, comment=None):
 
 
 def encode_json(obj, *, event=None, id=None, retry=None):
-    """Write one block whose data is `obj` as JSON on one line; None is ``null``.
+    """Write one block whose data is `obj` as JSON on one line; None is ``null``, and so is NaN.
 
     By orjson when it is importable, else msgspec, else the standard library.
 
     Raises:
-        InvalidField: as `encode`.
-        TypeError: the JSON library cannot write `obj` (msgspec and orjson raise subclasses of it).
+        InvalidField: as `encode`; also for a string in `obj` with lone surrogates.
+        TypeError, ValueError, RecursionError: JSON cannot say `obj`, or it holds itself.
     """
     data = _json.dumps(obj)
     block = _block(data, event, id, retry)
@@ -245,7 +267,11 @@ def encode_many(events):
         InvalidField: as `encode`. Nothing is returned by halves.
         TypeError: an item is not an Event.
     """
-    cdef list items = [_own(event) for event in events]
+    cdef list items = list(events)
+    cdef Py_ssize_t i
+    for i in range(PyList_GET_SIZE(items)):
+        if type(items[i]) is not Event:
+            items[i] = _own(items[i])
     block = _blocks(items, False)
     if block is None:
         block = _blocks(items, True)
@@ -255,9 +281,7 @@ def encode_many(events):
 
 
 cdef Event _own(event):
-    """The event itself, or the other twin's as ours."""
-    if type(event) is Event:
-        return <Event> event
+    """The other twin's event as ours."""
     if not getattr(type(event), "_is_fastsse_event", False):
         raise TypeError(f"events must be Event, not {type(event).__name__}")
     return Event(event.data, event.event, event.id, event.retry)
@@ -281,129 +305,183 @@ cdef struct _Block:
     size_t event_size
     const char *retry  # digits, in `digits`; NULL: none
     size_t retry_size
-    const void *data  # as csrc/sse.h calls it: text, length, form; size and lines as UTF-8
-    size_t data_length
+    const void *data  # as csrc/sse.h has it: text, length, form
+    size_t length
     int form
-    bint utf8  # data came as bytes: is it UTF-8?
-    size_t data_size
-    size_t lines
+    bint unknown  # data came as bytes: are they UTF-8?
+    sse_lines as_utf8  # what data comes to; no lines: it is taken for one, until it is looked at
     char[20] digits
+
+
+cdef PyObject *_encode_raw(
+    PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names
+) except NULL:
+    """`encode` for the calls that it is mostly called with."""
+    cdef Py_ssize_t i
+    cdef PyObject *name
+    cdef PyObject *event = <PyObject *> None
+    cdef PyObject *id = <PyObject *> None
+    cdef PyObject *retry = <PyObject *> None
+    if count != 1:
+        return _encode_any(module, args, count, names)
+    if names == NULL:
+        block = _line(args[0])
+        if block is not None:
+            Py_INCREF(<PyObject *> block)
+            return <PyObject *> block
+    else:
+        for i in range(PyTuple_GET_SIZE(names)):
+            name = PyTuple_GET_ITEM(names, i)
+            if name == <PyObject *> _EVENT:
+                event = args[1 + i]
+            elif name == <PyObject *> _ID:
+                id = args[1 + i]
+            elif name == <PyObject *> _RETRY_FIELD:
+                retry = args[1 + i]
+            else:
+                return _encode_any(module, args, count, names)
+    block = _block(<object> args[0], <object> event, <object> id, <object> retry)
+    if block is None:
+        return _encode_any(module, args, count, names)
+    Py_INCREF(<PyObject *> block)
+    return <PyObject *> block
+
+
+cdef call_raw _encode_any = call_shortcut(encode, _encode_raw)
+
+
+cdef inline bint _is_ascii(PyObject *value) except -1:
+    """Whether it is str itself, and all ASCII."""
+    return PyUnicode_CheckExact(value) and not PyUnicode_READY(value) and PyUnicode_IS_ASCII(value)
+
+
+cdef inline _line(PyObject *data):
+    """The block of one line of ASCII and nothing else, or None when it is not that."""
+    cdef Py_ssize_t size
+    cdef unsigned char *to
+    if not _is_ascii(data):
+        return None
+    size = length_of(data)
+    block = PyBytes_FromStringAndSize(NULL, size + 8)
+    to = <unsigned char *> PyBytes_AS_STRING(block)
+    memcpy(to, b"data: ", 6)
+    if sse_copy_line(to + 6, <const unsigned char *> data_of(data), size) & SSE_LINE_END:
+        return None
+    memcpy(to + 6 + size, b"\n\n", 2)
+    return block
 
 
 cdef _block(data, event, id, retry):
     """The block, or None when a value wants the long road."""
     cdef _Block block
-    cdef unsigned char *to
     if not _measure(&block, data, event, id, retry):
         return None
-    result = PyBytes_FromStringAndSize(NULL, _size(&block))
-    to = <unsigned char *> PyBytes_AS_STRING(result)
-    if _write(&block, &to):
-        return result
-    if not _measure_data(&block):
-        return None
-    result = PyBytes_FromStringAndSize(NULL, _size(&block))
-    to = <unsigned char *> PyBytes_AS_STRING(result)
-    return result if _write(&block, &to) else None
+    result = _written(&block)
+    if result is None and block.form == SSE_BYTES and _measure_lines(&block):
+        result = _written(&block)
+    return result
+
+
+cdef inline _written(_Block *block):
+    """The block, or None when a value is not what it was taken for."""
+    cdef size_t size = _size(block)
+    result = PyBytes_FromStringAndSize(NULL, size)
+    cdef unsigned char *to = <unsigned char *> PyBytes_AS_STRING(result)
+    return result if _write(block, to, to + size) != NULL else None
 
 
 cdef _blocks(list events, bint exact):
     """The blocks, or None when they must be measured exactly, or one of them wants the long road."""
     cdef _Block block
     cdef Event event
-    cdef Py_ssize_t size = 0
+    cdef size_t size = 0
     cdef unsigned char *to
+    cdef unsigned char *stop
+    cdef Py_ssize_t i
     cdef str last_id = ""
-    for event in events:
-        if not _measure_event(&block, event, last_id) or (exact and not _measure_data(&block)):
+    for i in range(PyList_GET_SIZE(events)):
+        event = <Event> PyList_GET_ITEM(events, i)
+        if not _measure_event(&block, event, last_id) or (exact and not _measure_lines(&block)):
             return None
         size += _size(&block)
         last_id = event.id
     result = PyBytes_FromStringAndSize(NULL, size)
     to = <unsigned char *> PyBytes_AS_STRING(result)
+    stop = to + size
     last_id = ""
-    for event in events:
+    for i in range(PyList_GET_SIZE(events)):
+        event = <Event> PyList_GET_ITEM(events, i)
         _measure_event(&block, event, last_id)
         if exact:
-            _measure_data(&block)
-        if not _write(&block, &to):
+            _measure_lines(&block)
+        to = _write(&block, to, stop)
+        if to == NULL:
             return None
         last_id = event.id
     return result
 
 
-cdef bint _measure_event(_Block *block, Event event, str last_id) except -1:
-    name = None if event.event == _MESSAGE else event.event
-    id = event.id if event.id or event.id != last_id else None
+cdef inline bint _measure_event(_Block *block, Event event, str last_id) except -1:
+    name = None if event.event is _MESSAGE or event.event == _MESSAGE else event.event
+    id = event.id if event.id or last_id else None
     return _measure(block, event.data, name, id, event.retry)
 
 
-cdef bint _measure(_Block *block, data, event, id, retry) except -1:
-    """Find the size of every part; data that is ASCII or bytes is taken for one line until it is seen."""
-    cdef long long milliseconds
-    cdef int overflow = 0
-    cdef sse_lines measured
-    block.id = block.event = NULL
+cdef inline bint _measure(_Block *block, data, event, id, retry) except -1:
+    """Find the size of every part; data is taken for one line."""
+    cdef bint ascii
+    block.id = NULL
+    block.event = NULL
     block.retry = NULL
-    block.utf8 = False
+    block.unknown = False
     if id is not None:
-        if type(id) is not str or PyUnicode_READY(id) or not PyUnicode_IS_ASCII(id):
+        if not _is_ascii(<PyObject *> id):
             return False
         block.id = <const unsigned char *> PyUnicode_DATA(id)
         block.id_size = PyUnicode_GET_LENGTH(id)
-        if memchr(block.id, 0, block.id_size) != NULL:
-            return False
     if event is not None:
-        if type(event) is not str or PyUnicode_READY(event) or not PyUnicode_IS_ASCII(event):
+        if not _is_ascii(<PyObject *> event) or PyUnicode_GET_LENGTH(event) == 0:
             return False
         block.event = <const unsigned char *> PyUnicode_DATA(event)
         block.event_size = PyUnicode_GET_LENGTH(event)
-        if block.event_size == 0:
-            return False
-    if retry is not None:
-        if type(retry) is not int:
-            return False
-        milliseconds = PyLong_AsLongLongAndOverflow(retry, &overflow)
-        if overflow or milliseconds < 0:
-            return False
-        _digits(block, milliseconds)
-    block.lines = 1
+    if retry is not None and not _digits(block, retry):
+        return False
+    block.form = SSE_BYTES
+    block.as_utf8.lines = 0
     if type(data) is str:
-        PyUnicode_READY(data)
+        ascii = _is_ascii(<PyObject *> data)
         block.data = PyUnicode_DATA(data)
-        block.data_length = block.data_size = PyUnicode_GET_LENGTH(data)
-        if PyUnicode_IS_ASCII(data):
-            block.form = SSE_BYTES
-            return True
-        block.form = PyUnicode_KIND(data)
-        measured = sse_measure_lines(block.data, block.data_length, block.form)
-        block.data_size = measured.size
-        block.lines = measured.lines
-        return measured.valid
+        block.length = block.as_utf8.size = PyUnicode_GET_LENGTH(data)
+        if not ascii:
+            block.form = PyUnicode_KIND(data)
+            block.as_utf8 = sse_measure_lines(block.data, block.length, block.form)
+        return True
     if type(data) is bytes:
         block.data = PyBytes_AS_STRING(data)
-        block.data_length = block.data_size = PyBytes_GET_SIZE(data)
-        block.form = SSE_BYTES
-        block.utf8 = True
+        block.length = block.as_utf8.size = PyBytes_GET_SIZE(data)
+        block.unknown = True
         return True
     return False
 
 
-cdef bint _measure_data(_Block *block) noexcept:
-    """Count the lines of data that was taken for one."""
-    cdef sse_lines measured
-    if block.form == SSE_BYTES:
-        if block.utf8 and not sse_measure_utf8(<const unsigned char *> block.data, block.data_length).valid:
+cdef bint _measure_lines(_Block *block) noexcept:
+    """Measure data that was taken for one line. False: it is not UTF-8."""
+    if block.as_utf8.lines == 0:
+        if block.unknown and not sse_is_utf8(<const unsigned char *> block.data, block.length):
             return False
-        block.utf8 = False
-        measured = sse_measure_lines(block.data, block.data_length, SSE_BYTES)
-        block.data_size = measured.size
-        block.lines = measured.lines
+        block.as_utf8 = sse_measure_lines(block.data, block.length, block.form)
     return True
 
 
-cdef void _digits(_Block *block, uint64_t number) noexcept:
+cdef bint _digits(_Block *block, retry) except -1:
+    cdef int overflow = 0
+    cdef uint64_t number
     cdef char *at = &block.digits[20]
+    if type(retry) is not int:
+        return False
+    number = PyLong_AsLongLongAndOverflow(retry, &overflow)
+    if overflow or number > _MAX_RETRY:
+        return False
     while True:
         at -= 1
         at[0] = <char> (48 + number % 10)
@@ -412,10 +490,12 @@ cdef void _digits(_Block *block, uint64_t number) noexcept:
             break
     block.retry = at
     block.retry_size = &block.digits[20] - at
+    return True
 
 
-cdef size_t _size(_Block *block) noexcept:
-    cdef size_t size = block.data_size + block.lines * 7 + 1  # "data: " and LF, and the blank line
+cdef inline size_t _size(const _Block *block) noexcept:
+    cdef size_t lines = max(block.as_utf8.lines, 1)
+    cdef size_t size = block.as_utf8.size + 7 * lines + 1  # "data: " and LF; the blank line
     if block.id != NULL:
         size += block.id_size + 5
     if block.event != NULL:
@@ -425,21 +505,22 @@ cdef size_t _size(_Block *block) noexcept:
     return size
 
 
-cdef bint _write(_Block *block, unsigned char **end) noexcept:
-    """Write the block and move `end` behind it. False: an unexpected line end, or not UTF-8."""
-    cdef unsigned char *to = end[0]
-    cdef int seen
+cdef inline unsigned char *_write(
+    const _Block *block, unsigned char *to, const unsigned char *stop
+) noexcept:
+    """Write the block and return its end; NULL when a value is not the one line that it was taken for."""
+    cdef int met
     if block.id != NULL:
         memcpy(to, b"id: ", 4)
-        if sse_copy_line(to + 4, block.id, block.id_size):
-            return False
+        if sse_copy_line(to + 4, block.id, block.id_size):  # a line end or a NUL
+            return NULL
         to += 4 + block.id_size
         to[0] = _LF
         to += 1
     if block.event != NULL:
         memcpy(to, b"event: ", 7)
-        if sse_copy_line(to + 7, block.event, block.event_size):
-            return False
+        if sse_copy_line(to + 7, block.event, block.event_size) & SSE_LINE_END:
+            return NULL
         to += 7 + block.event_size
         to[0] = _LF
         to += 1
@@ -449,24 +530,22 @@ cdef bint _write(_Block *block, unsigned char **end) noexcept:
         to += 7 + block.retry_size
         to[0] = _LF
         to += 1
-    if block.form == SSE_BYTES and block.lines == 1:
+    if block.as_utf8.lines:
+        to = sse_write_lines(to, stop, block.data, block.length, block.form, b"data: ", 6)
+        if to == NULL:
+            return NULL
+    else:
         memcpy(to, b"data: ", 6)
-        seen = sse_copy_line(to + 6, <const unsigned char *> block.data, block.data_size)
-        if seen:
-            if seen & SSE_LINE_END:
-                return False
-            if block.utf8 and not sse_measure_utf8(
-                <const unsigned char *> block.data, block.data_size
-            ).valid:
-                return False
-        to += 6 + block.data_size
+        met = sse_copy_line(to + 6, <const unsigned char *> block.data, block.length)
+        if met & SSE_LINE_END:
+            return NULL
+        if met & SSE_NOT_ASCII and not sse_is_utf8(<const unsigned char *> block.data, block.length):
+            return NULL
+        to += 6 + block.length
         to[0] = _LF
         to += 1
-    else:
-        to = sse_write_lines(to, block.data, block.data_length, block.form, b"data: ", 6)
     to[0] = _LF
-    end[0] = to + 1
-    return True
+    return to + 1
 
 
 # The long road: the pure twin's text.
@@ -594,7 +673,6 @@ cdef bytes _bytes(value, str otherwise):
 
 
 cdef enum:
-    _BATCH = 64  # lines that are looked for at a time
     _KEPT = 65536  # bytes of buffer that are kept for the next line, event or result
 
 # A buffer that grows by doubling.
@@ -602,7 +680,7 @@ cdef struct _Buffer:
     unsigned char *bytes
     size_t size
     size_t room
-    size_t ascii  # nothing in it is from 0x80 on
+    uint64_t high  # not 0: some of it is from 0x80 on
 
 
 cdef int _reserve(void **block, size_t *room, size_t unit, size_t needed) except -1:
@@ -623,14 +701,14 @@ cdef inline int _append(_Buffer *buffer, const sse_line *text) except -1:
     if buffer.size + text.size > buffer.room:
         _reserve(<void **> &buffer.bytes, &buffer.room, 1, buffer.size + text.size)
     memcpy(buffer.bytes + buffer.size, text.text, text.size)
-    buffer.ascii &= text.ascii
+    buffer.high |= text.high
     buffer.size += text.size
     return 0
 
 
 cdef inline void _clear(_Buffer *buffer) noexcept:
     buffer.size = 0
-    buffer.ascii = 1
+    buffer.high = 0
     if buffer.room > _KEPT:
         _free(buffer)
 
@@ -639,7 +717,7 @@ cdef void _free(_Buffer *buffer) noexcept:
     PyMem_Free(buffer.bytes)
     buffer.bytes = NULL
     buffer.size = buffer.room = 0
-    buffer.ascii = 1
+    buffer.high = 0
 
 
 # What a feed has found. Not a list from the start: its size is not known, and making a list may run the
@@ -650,14 +728,18 @@ cdef struct _Found:
     size_t room
 
 
+cdef int _grow(_Found *found, PyObject *item) except -1:
+    try:
+        return _reserve(<void **> &found.items, &found.room, sizeof(PyObject *), found.size + 1)
+    except MemoryError:
+        Py_DECREF(item)
+        raise
+
+
 cdef inline int _add(_Found *found, PyObject *item) except -1:
     """Take over `item`, also when it fails."""
     if found.size == found.room:
-        try:
-            _reserve(<void **> &found.items, &found.room, sizeof(PyObject *), found.size + 1)
-        except MemoryError:
-            Py_DECREF(item)
-            raise
+        _grow(found, item)
     found.items[found.size] = item
     found.size += 1
     return 0
@@ -699,14 +781,14 @@ cdef struct _Lines:
     bint swallow
 
 
-cdef inline const unsigned char *_begin(_Lines *lines, const unsigned char *chunk, size_t size) noexcept:
-    """Where the lines of this chunk begin."""
-    cdef const unsigned char *at = chunk
+cdef inline void _begin(_Lines *lines, sse_scan *scan, bytes chunk) noexcept:
+    """Let the lines of a chunk be looked for."""
+    cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(chunk)
+    cdef size_t size = PyBytes_GET_SIZE(chunk)
+    cdef size_t skip = 1 if size and lines.swallow and text[0] == _LF else 0
+    sse_begin(scan, text + skip, size - skip)
     if size:
-        if lines.swallow and chunk[0] == _LF:
-            at += 1
-        lines.swallow = chunk[size - 1] == _CR
-    return at
+        lines.swallow = text[size - 1] == _CR
 
 
 cdef inline int _complete(_Lines *lines, sse_line *first) except -1:
@@ -715,7 +797,7 @@ cdef inline int _complete(_Lines *lines, sse_line *first) except -1:
         _append(&lines.pending, first)
         first.text = lines.pending.bytes
         first.size = lines.pending.size
-        first.ascii = lines.pending.ascii
+        first.high = lines.pending.high
     return 0
 
 
@@ -738,7 +820,6 @@ cdef class LineSplitter:
 
     def __cinit__(self):
         self._limit = SIZE_MAX
-        self._lines.pending.ascii = 1
 
     def __init__(self, *, max_line_size=_DEFAULT_SIZE):
         self._max_line_size = _limit("max_line_size", max_line_size)
@@ -749,6 +830,7 @@ cdef class LineSplitter:
         _free(&self._lines.pending)
         _drop(&self._found, True)
 
+    @cython.final
     cdef void _start(self) noexcept:
         _clear(&self._lines.pending)
         self._lines.swallow = False
@@ -766,7 +848,7 @@ cdef class LineSplitter:
         if self._failed:
             raise LineTooLong(self._max_line_size, [])
         try:
-            self._split(<const unsigned char *> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            self._split(text)
             return _list(&self._found)
         finally:
             if self._found.size:
@@ -777,31 +859,31 @@ cdef class LineSplitter:
         """Begin a new stream: the unfinished line is dropped, a failure forgotten."""
         self._start()
 
-    cdef int _split(self, const unsigned char *chunk, size_t size) except -1:
-        cdef sse_line[_BATCH + 1] lines
-        cdef const unsigned char *at = _begin(&self._lines, chunk, size)
-        cdef const unsigned char *end = chunk + size
+    @cython.final
+    cdef int _split(self, bytes chunk) except -1:
+        cdef sse_line[SSE_LINES] lines
+        cdef sse_scan scan
         cdef size_t found, i
         cdef bint first = True
-        while True:
-            found = sse_split(&at, end, lines, _BATCH)
-            if first and found:
+        _begin(&self._lines, &scan, chunk)
+        while scan.block < scan.end:
+            found = sse_split(&scan, lines)
+            if found and first:
                 first = False
                 _complete(&self._lines, &lines[0])
             for i in range(found):
                 if lines[i].size > self._limit:
                     self._fail()
-                _add(&self._found, _PyBytes_New(<const char *> lines[i].text, lines[i].size))
-            if found < _BATCH:
-                break
+                _add(&self._found, new_bytes(<const char *> lines[i].text, lines[i].size))
         if not first:
             _clear(&self._lines.pending)
-        if lines[found].size:
-            if self._lines.pending.size + lines[found].size > self._limit:
+        if scan.rest.size:
+            if self._lines.pending.size + scan.rest.size > self._limit:
                 self._fail()
-            _append(&self._lines.pending, &lines[found])
+            _append(&self._lines.pending, &scan.rest)
         return 0
 
+    @cython.final
     cdef int _fail(self) except -1:
         self._failed = True
         raise LineTooLong(self._max_line_size, _list(&self._found))
@@ -866,6 +948,7 @@ cdef class Decoder:
         PyMem_Free(self._values)
         _drop(&self._found, True)
 
+    @cython.final
     cdef int _start(self) except -1:
         _clear(&self._lines.pending)
         self._lines.swallow = False
@@ -901,20 +984,15 @@ cdef class Decoder:
             TypeError: `chunk` is not bytes-like.
         """
         cdef bytes text = _bytes(chunk, _CHUNK)
-        cdef bint guarded = self._on_comment is not None
         if self._failure is not None or self._feeding:
             self._refuse()
         try:
-            if guarded:
-                # A caller's function may run: it must neither feed us nor raise unnoticed.
-                self._feeding = True
-                self._failure = "on_comment raised"
-            self._take(<const unsigned char *> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
-            if guarded:
-                self._failure = None
+            if self._on_comment is None:
+                self._take(text)
+            else:
+                self._take_guarded(text)
             return _list(&self._found)
         finally:
-            self._feeding = False
             if self._found.size:
                 _drop(&self._found, False)
 
@@ -931,45 +1009,57 @@ cdef class Decoder:
             raise RuntimeError("on_comment must not call the decoder that calls it")
         self._start()
 
-    cdef int _take(self, const unsigned char *chunk, size_t size) except -1:
+    @cython.final
+    cdef int _take(self, bytes chunk) except -1:
         """Split the chunk, interpret its lines, keep what is unfinished."""
-        cdef sse_line[_BATCH + 1] lines
-        cdef const unsigned char *at = _begin(&self._lines, chunk, size)
-        cdef const unsigned char *end = chunk + size
-        cdef size_t found, kept
+        cdef sse_line[SSE_LINES] lines
+        cdef sse_scan scan
+        cdef size_t found
         cdef bint first = True
-        cdef sse_line lf
-        self._count = 0
         if self._data.size:
-            lf.text = self._data.bytes
-            lf.size = self._data.size - 1  # without the last LF
-            lf.ascii = self._data.ascii
-            self._value(&lf)
-        while True:
-            found = sse_split(&at, end, lines, _BATCH)
+            self._recall()
+        _begin(&self._lines, &scan, chunk)
+        while scan.block < scan.end:
+            found = sse_split(&scan, lines)
             if found:
                 if first:
                     first = False
                     _complete(&self._lines, &lines[0])
-                self._interpret(lines, found)
-            if found < _BATCH:
-                break
-        kept = 1 if self._data.size else 0
-        lf.text = <const unsigned char *> b"\n"
-        lf.size = 1
-        lf.ascii = 1
-        while kept < self._count:
-            _append(&self._data, &self._values[kept])
-            _append(&self._data, &lf)
-            kept += 1
+                self._interpret(lines, lines + found)
+        if self._count:
+            self._keep()
         if not first:
             _clear(&self._lines.pending)
-        if self._data_size + self._lines.pending.size + lines[found].size > self._limit:
+        if self._data_size + self._lines.pending.size + scan.rest.size > self._limit:
             self._fail_size()
-        if lines[found].size:
-            _append(&self._lines.pending, &lines[found])
+        if scan.rest.size:
+            _append(&self._lines.pending, &scan.rest)
         return 0
 
+    @cython.final
+    cdef int _recall(self) except -1:
+        """What stands in _data is the first of the values."""
+        cdef sse_line value
+        value.text = self._data.bytes
+        value.size = self._data.size - 1  # without the last LF
+        value.high = self._data.high
+        return self._value(&value)
+
+    @cython.final
+    cdef int _keep(self) except -1:
+        """The values go to _data: the chunk in which they stand is not ours."""
+        cdef sse_line lf
+        cdef size_t i
+        lf.text = <const unsigned char *> b"\n"
+        lf.size = 1
+        lf.high = 0
+        for i in range(1 if self._data.size else 0, self._count):
+            _append(&self._data, &self._values[i])
+            _append(&self._data, &lf)
+        self._count = 0
+        return 0
+
+    @cython.final
     cdef inline int _value(self, const sse_line *value) except -1:
         if self._count == self._room:
             _reserve(<void **> &self._values, &self._room, sizeof(sse_line), self._count + 1)
@@ -977,10 +1067,9 @@ cdef class Decoder:
         self._count += 1
         return 0
 
-    cdef int _interpret(self, sse_line *lines, size_t count) except -1:
+    @cython.final
+    cdef int _interpret(self, sse_line *line, sse_line *stop) except -1:
         """The standard's steps for each line. A state machine: long, and better in one piece."""
-        cdef sse_line *line = lines
-        cdef sse_line *stop = lines + count
         cdef size_t skip
         if self._bom:
             self._bom = False
@@ -992,59 +1081,73 @@ cdef class Decoder:
         while line < stop:
             if self._data_size + line.size > self._limit:
                 self._fail_size()
-            if line.size >= 5 and memcmp(line.text, b"data:", 5) == 0:
-                skip = 6 if line.size > 5 and line.text[5] == 0x20 else 5
+            if line.size >= 6 and memcmp(line.text, b"data:", 5) == 0:
+                skip = 6 if line.text[5] == 0x20 else 5
                 line.text += skip
                 line.size -= skip
+                if self._count == 0 and line + 1 < stop and line[1].size == 0:
+                    # One line of data and a blank one, as most events are: it need not be noted down.
+                    self._dispatch(_text_of(line))
+                    line += 2
+                    continue
                 self._value(line)
                 self._data_size += line.size + 1
             elif line.size == 0:
-                self._dispatch()
+                if self._count:
+                    self._dispatch(_joined(self._values, self._count))
+                    self._count = 0
+                    self._data_size = 0
+                    _clear(&self._data)
+                else:
+                    self._close()
             else:
                 self._field(line)
             line += 1
         return 0
 
-    cdef inline int _dispatch(self) except -1:
-        cdef PyObject *text
-        if self._last_event_id is not self._id:
-            self._last_event_id = self._id
-        if self._count:
-            text = _text(self._values, self._count)
-            _add(
-                &self._found,
-                event_new(
-                    <PyTypeObject *> Event,
-                    text,
-                    <PyObject *> self._event,
-                    <PyObject *> self._id,
-                    <PyObject *> self._event_retry,
-                ),
-            )
-            self._count = 0
-            self._data_size = 0
-            if self._data.size:
-                _clear(&self._data)
-        self._event = _MESSAGE
-        self._event_retry = None
+    @cython.final
+    cdef inline int _dispatch(self, PyObject *text) except -1:
+        """Make the event of a block and take over its data."""
+        _add(
+            &self._found,
+            event_new(
+                <PyTypeObject *> Event,
+                text,
+                <PyObject *> self._event,
+                <PyObject *> self._id,
+                <PyObject *> self._event_retry,
+            ),
+        )
+        self._close()
         return 0
 
+    @cython.final
+    cdef inline void _close(self) noexcept:
+        """The blank line, but for the event."""
+        if self._last_event_id is not self._id:
+            self._last_event_id = self._id
+        if self._event is not _MESSAGE:
+            self._event = _MESSAGE
+        if self._event_retry is not None:
+            self._event_retry = None
+
+    @cython.final
     cdef int _field(self, sse_line *line) except -1:
-        """Every line but ``data:`` and the blank one."""
+        """Every line but a blank one and data that is not empty."""
         cdef const unsigned char *text = line.text
         cdef size_t size = line.size
         cdef size_t i
         if text[0] == 0x3A:
             if self._on_comment is not None:
                 _after_colon(line, 0)
-                self._on_comment(<object> _text_object(line))
+                self._on_comment(_str_of(line))
         elif size >= 5 and memcmp(text, b"event", 5) == 0 and (size == 5 or text[5] == 0x3A):
             _after_colon(line, 5)
             self._event = self._type(line)
         elif size >= 2 and memcmp(text, b"id", 2) == 0 and (size == 2 or text[2] == 0x3A):
             _after_colon(line, 2)
             if memchr(line.text, 0, line.size) == NULL:
-                self._id = _text_object(line)
+                self._id = _str_of(line)
         elif size >= 5 and memcmp(text, b"retry", 5) == 0 and (size == 5 or text[5] == 0x3A):
             _after_colon(line, 5)
             if line.size == 0:
@@ -1053,32 +1156,44 @@ cdef class Decoder:
                 if line.text[i] < 0x30 or line.text[i] > 0x39:
                     return 0
             self._reconnection = self._event_retry = _milliseconds(line)
-        elif size == 4 and memcmp(text, b"data", 4) == 0:
+        elif size >= 4 and memcmp(text, b"data", 4) == 0 and (size == 4 or text[4] == 0x3A):
             _after_colon(line, 4)
             self._value(line)
-            self._data_size += 1
+            self._data_size += line.size + 1
         return 0
 
+    @cython.final
     cdef str _type(self, const sse_line *value):
         """The event type; the same object when it is the same again."""
-        cdef str text
         if value.size == 0:
             return _MESSAGE
-        if not value.ascii:
-            return _text_object(value)
+        if value.high:
+            return _str_of(value)
         if (
-            <size_t> PyUnicode_GET_LENGTH(self._event_seen) == value.size
-            and memcmp(PyUnicode_DATA(self._event_seen), value.text, value.size) == 0
+            <size_t> PyUnicode_GET_LENGTH(self._event_seen) != value.size
+            or memcmp(PyUnicode_DATA(self._event_seen), value.text, value.size) != 0
         ):
-            return self._event_seen
-        text = _text_object(value)
-        self._event_seen = text
-        return text
+            self._event_seen = _str_of(value)
+        return self._event_seen
 
+    @cython.final
+    cdef int _take_guarded(self, bytes chunk) except -1:
+        """The same while a caller's code may run: it must neither feed us nor raise unnoticed."""
+        self._feeding = True
+        self._failure = "on_comment raised"
+        try:
+            self._take(chunk)
+            self._failure = None
+        finally:
+            self._feeding = False
+        return 0
+
+    @cython.final
     cdef int _fail_size(self) except -1:
         self._failure = "size"
         raise EventTooLarge(self._max_event_size, _list(&self._found))
 
+    @cython.final
     cdef int _refuse(self) except -1:
         if self._feeding:
             raise RuntimeError("on_comment must not call the decoder that calls it")
@@ -1098,49 +1213,97 @@ cdef inline void _after_colon(sse_line *line, size_t name) noexcept:
     line.size -= skip
 
 
-cdef str _text_object(const sse_line *value):
-    cdef PyObject *text = _text(value, 1)
-    result = <object> text
+cdef str _str_of(const sse_line *value):
+    cdef PyObject *text = _text_of(value)
+    result = <str> text
     Py_DECREF(text)
-    return <str> result
+    return result
 
 
-cdef PyObject *_text(const sse_line *values, size_t count) except NULL:
-    """The values, joined by LF, as text, with U+FFFD for what is not UTF-8."""
+cdef inline PyObject *_text_of(const sse_line *value) except NULL:
+    """A value as text, with U+FFFD for what is not UTF-8."""
+    cdef PyObject *text
+    if value.high:
+        return _joined_high(value, 1)
+    text = new_text(value.size, 0x7F)
+    memcpy(data_of(text), value.text, value.size)
+    return text
+
+
+cdef PyObject *_joined(const sse_line *values, size_t count) except NULL:
+    """Values as text, joined by LF, with U+FFFD for what is not UTF-8."""
     cdef size_t i
-    cdef size_t length = count - 1
-    cdef size_t ascii = 1
-    cdef uint32_t top = 0x7F
-    cdef int width
-    cdef sse_utf8 measured
+    cdef size_t size = count - 1
+    cdef uint64_t high = 0
     cdef PyObject *text
     cdef unsigned char *to
     for i in range(count):
-        length += values[i].size
-        ascii &= values[i].ascii
-    if ascii:
-        text = _PyUnicode_New(length, 0x7F)
-        to = <unsigned char *> _PyUnicode_DATA(text)
-        memcpy(to, values[0].text, values[0].size)
-        to += values[0].size
-        for i in range(1, count):
-            to[0] = _LF
-            memcpy(to + 1, values[i].text, values[i].size)
-            to += 1 + values[i].size
-        return text
-    length = count - 1
-    for i in range(count):
-        measured = sse_measure_utf8(values[i].text, values[i].size)
-        length += measured.length
-        if measured.top > top:
-            top = measured.top
-    text = _PyUnicode_New(length, top)
-    to = <unsigned char *> _PyUnicode_DATA(text)
-    width = _PyUnicode_KIND(text)
+        size += values[i].size
+        high |= values[i].high
+    if high:
+        return _joined_high(values, count)
+    text = new_text(size, 0x7F)
+    to = <unsigned char *> data_of(text)
     for i in range(count):
         if i:
-            to = <unsigned char *> sse_write_text(to, width, <const unsigned char *> b"\n", 1)
-        to = <unsigned char *> sse_write_text(to, width, values[i].text, values[i].size)
+            to[0] = _LF
+            to += 1
+        memcpy(to, values[i].text, values[i].size)
+        to += values[i].size
+    return text
+
+
+cdef PyObject *_joined_high(const sse_line *values, size_t count) except NULL:
+    """The same for what is not ASCII."""
+    cdef size_t i
+    cdef size_t length = count - 1
+    cdef uint32_t top = 0x7F
+    cdef sse_text measured
+    cdef PyObject *text
+    cdef void *to
+    cdef const void *stop
+    cdef int width
+    for i in range(count):
+        if values[i].high:
+            measured = sse_measure_text(values[i].text, values[i].size)
+            length += measured.length
+            top = max(top, measured.top)
+        else:
+            length += values[i].size
+    text = new_text(length, top)
+    width = width_of(text)
+    to = data_of(text)
+    stop = <char *> to + length * width
+    for i in range(count):
+        if i:
+            to = sse_write_text(to, stop, width, <const unsigned char *> b"\n", 1)
+        to = sse_write_text(to, stop, width, values[i].text, values[i].size)
+        if to == NULL:
+            Py_DECREF(text)
+            return _joined_replaced(values, count)
+    return text
+
+
+cdef PyObject *_joined_replaced(const sse_line *values, size_t count) except NULL:
+    """The same for what is not UTF-8."""
+    cdef size_t i
+    cdef size_t length = count - 1
+    cdef uint32_t top = 0x7F
+    cdef sse_text measured
+    cdef PyObject *text
+    cdef void *to
+    cdef int width
+    for i in range(count):
+        measured = sse_measure_replaced(values[i].text, values[i].size)
+        length += measured.length
+        top = max(top, measured.top)
+    text = new_text(length, top)
+    width = width_of(text)
+    to = data_of(text)
+    for i in range(count):
+        if i:
+            to = sse_write_replaced(to, width, <const unsigned char *> b"\n", 1)
+        to = sse_write_replaced(to, width, values[i].text, values[i].size)
     return text
 
 

@@ -26,7 +26,7 @@ typedef struct {
 #if defined(Py_GIL_DISABLED) || defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
 #define EVENT_POOL 0
 #else
-#define EVENT_POOL 64
+#define EVENT_POOL 256
 static event_object *event_pool[EVENT_POOL];
 static size_t event_pooled = 0;
 #endif

@@ -1,41 +1,57 @@
 """The kernels in csrc, as Cython sees them. csrc/sse.h is their contract."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "sse.h" nogil:
-    const char *sse_choose()
+    const char *sse_choose() noexcept
+
+    enum:
+        SSE_LINES
 
     ctypedef struct sse_line:
         const unsigned char *text
         size_t size
-        size_t ascii
+        uint64_t high
 
-    size_t sse_split(
-        const unsigned char **at, const unsigned char *end, sse_line *lines, size_t room
-    ) noexcept
+    ctypedef struct sse_scan:
+        sse_line rest
+        const unsigned char *block
+        const unsigned char *end
 
-    ctypedef struct sse_utf8:
+    void sse_begin(sse_scan *scan, const unsigned char *chunk, size_t size) noexcept
+    size_t sse_split(sse_scan *scan, sse_line *lines) noexcept
+
+    ctypedef struct sse_text:
         size_t length
         uint32_t top
-        int valid
 
-    sse_utf8 sse_measure_utf8(const unsigned char *utf8, size_t size) noexcept
-    void *sse_write_text(void *to, int width, const unsigned char *utf8, size_t size) noexcept
+    sse_text sse_measure_text(const unsigned char *utf8, size_t size) noexcept
+    void *sse_write_text(
+        void *to, const void *stop, int width, const unsigned char *utf8, size_t size
+    ) noexcept
+    sse_text sse_measure_replaced(const unsigned char *utf8, size_t size) noexcept
+    void *sse_write_replaced(void *to, int width, const unsigned char *utf8, size_t size) noexcept
+    bint sse_is_utf8(const unsigned char *utf8, size_t size) noexcept
 
     enum:
-        SSE_LINE_END
-        SSE_NOT_ASCII
         SSE_BYTES
-        SSE_LATIN1
+        SSE_LINE_END
+        SSE_NUL
+        SSE_NOT_ASCII
 
     int sse_copy_line(unsigned char *to, const unsigned char *text, size_t size) noexcept
 
     ctypedef struct sse_lines:
         size_t size
         size_t lines
-        int valid
 
     sse_lines sse_measure_lines(const void *text, size_t length, int form) noexcept
     unsigned char *sse_write_lines(
-        unsigned char *to, const void *text, size_t length, int form, const char *head, size_t head_size
+        unsigned char *to,
+        const unsigned char *stop,
+        const void *text,
+        size_t length,
+        int form,
+        const char *head,
+        size_t head_size,
     ) noexcept

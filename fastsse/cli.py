@@ -12,21 +12,24 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import io
 import json
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import Field, fields, replace
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.util import find_spec
+from math import ceil
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from fastsse import Decoder, Event, EventTooLarge, __version__
+from fastsse import Decoder, Event, EventTooLarge, FastSSEError, __version__
 from fastsse.broadcast.settings import ENVIRONMENT_PREFIX, SettingError, Settings
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ __all__ = ["main"]
 _BACKLOG = 4096  # connections that may wait to be accepted
 _HEAD_ROOM = 1024  # connections beside the streams: publishers, probes, pages, idle ones
 _FILES = 256  # descriptors beside the connections
-_KILL = 5  # s; a drain takes well under one, so this only ends what hangs
+_KILL = 5  # s beyond --drain; streams end within one, so this only ends what hangs
 _KNOCK = 0.02  # s between two looks whether the server answers
 _CONNECT = 10.0  # s
 _CHUNK = 65536  # bytes read at once
@@ -66,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: code 2 for arguments that cannot be, 0 after --help and --version.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to end
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     given = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = given.run
@@ -73,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(given)
     except SettingError as error:
         parser.error(str(error))
-    except _Failure as failure:
+    except (_Failure, FastSSEError) as failure:
         print(f"fastsse: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -118,6 +124,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="threads that write to sockets: the way to more cores (default: %(default)s)")  # fmt: skip
     add("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
         help="event loop; auto: uvloop where it is installed (default: %(default)s)")  # fmt: skip
+    add("--http", choices=("1", "2", "auto"), default="1",
+        help="auto: HTTP/1 and, without TLS, HTTP/2; 12 KiB more a connection (default: %(default)s)")  # fmt: skip
     add("--log-level", choices=("critical", "error", "warning", "info", "debug"), default="warning",
         help="logs go to stderr (default: %(default)s)")  # fmt: skip
     add(
@@ -170,63 +178,76 @@ def _serve(given: argparse.Namespace) -> int:
     port = _free_port(address, given.port)
     connections = settings.max_streams + max(_HEAD_ROOM, settings.max_streams // 4)
     _allow_files(connections + _FILES)
-    server = _granian(given, address, port, connections)
+    server = _granian(given, settings, address, port, connections)
     server.on_startup(_heed_one_signal)
     server.serve(target_loader=partial(_load, settings, address, port), wrap_loader=False)
     return 0
 
 
 def _granian(
-    given: argparse.Namespace, address: str, port: int, connections: int
+    given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
 ) -> AbstractServer[Any]:
     try:
         from granian import Granian
-        from granian.constants import Interfaces, Loops, RuntimeModes
+        from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
         from granian.log import LogLevels
 
-        from fastsse.broadcast import app  # what the worker will load: here for the message
+        from fastsse.broadcast import app
     except ImportError as error:
         raise _Failure(f"serve needs {error.name}: pip install 'fastsse-core[server]'") from error
+    app.create_app(settings)  # the worker makes its own; here for what it refuses
     return Granian(
         f"{app.__name__}:app",
         address,
         port,
         interface=Interfaces.ASGI,
+        http=HTTPModes(given.http),
         websockets=False,
         runtime_threads=given.runtime_threads,
         runtime_mode=RuntimeModes.mt,
         loop=Loops(_loop(given.loop)),
         backlog=_BACKLOG,
         backpressure=connections,
-        workers_kill_timeout=_KILL,
+        workers_kill_timeout=ceil(settings.drain) + _KILL,
         log_level=LogLevels(given.log_level),
         log_dictconfig=_logging(given.log_level),
     )
 
 
-def _load(settings: Settings, address: str, port: int) -> _Announced:
+def _load(settings: Settings, address: str, port: int) -> _Served:
     """The app, made in the worker's process. Pickled where processes are spawned, so not a closure."""
     from fastsse.broadcast.app import create_app
 
-    _heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
     app = create_app(settings)
-    app.outermost = True
-    return _Announced(app, address, port)
+    app.alone = True  # granian, without an access log
+    served = _Served(app, address, port)
+    if parent_process() is not None:
+        _heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
+    else:
+        _threads.append(served)
+    return served
 
 
-class _Announced:
+class _Served:
     """The app; says on stdout where it is, once it answers there."""
 
     def __init__(self, app: Broadcast, address: str, port: int) -> None:
         self._app = app
         self._address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
         self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] == "lifespan":
-            self._task = asyncio.get_running_loop().create_task(self._announce())
+            self._loop = asyncio.get_running_loop()
+            self._task = self._loop.create_task(self._announce())
         return self._app(scope, receive, send)
+
+    def drain(self) -> None:
+        """From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._app.drain)
 
     async def _announce(self) -> None:
         answers = False
@@ -259,7 +280,17 @@ def _heed_one_signal() -> None:
     """In the main process, once granian's handlers are in place."""
     once = _Once()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, once.wrap(signal.getsignal(signum)))
+        signal.signal(signum, once.wrap(partial(_stop, signal.getsignal(signum))))
+
+
+def _stop(handler: Any, *arguments: Any) -> None:
+    for served in _threads:
+        served.drain()
+    handler(*arguments)
+
+
+# What workers of this very process serve: on free-threaded Python they are threads, and hear no signal at all.
+_threads: list[_Served] = []
 
 
 def _heed_one_sigterm(loop: asyncio.AbstractEventLoop) -> None:
@@ -428,24 +459,20 @@ def _publish(given: argparse.Namespace) -> int:
         raise _Failure(
             "--stream reads everything from standard input: leave out DATA, --event and --retry"
         )
-    fields_ = {"topic": given.topic, "event": given.event, "retry": given.retry}
-    query = urlencode({name: value for name, value in fields_.items() if value is not None})
-    body: bytes | Iterator[bytes]
-    if given.stream:
-        kind, body = "text/event-stream", _chunks(sys.stdin.buffer)
-    else:
-        kind = "text/plain; charset=utf-8"
-        body = (
-            sys.stdin.buffer.read()
-            if given.data == "-"
-            else given.data.encode("utf-8", "surrogateescape")
-        )
-    response = _request("POST", given.url, query, {"Content-Type": kind}, body)
-    answer = response.read()
-    if response.status != 200:
-        raise _refused(response, answer)
-    print(answer.decode())
+    asked = {"topic": given.topic, "event": given.event, "retry": given.retry}
+    query = [(name, value) for name, value in asked.items() if value is not None]
+    kind = "text/event-stream" if given.stream else "text/plain; charset=utf-8"
+    with _exchange("POST", given.url, query, {"Content-Type": kind}, _body(given)) as response:
+        print(response.read().decode(), end="")
     return 0
+
+
+def _body(given: argparse.Namespace) -> bytes | Iterator[bytes]:
+    if given.stream:
+        return _chunks(sys.stdin.buffer)
+    if given.data == "-":
+        return sys.stdin.buffer.read()
+    return _bytes(given.data)
 
 
 def _chunks(source: BinaryIO) -> Iterator[bytes]:
@@ -477,26 +504,30 @@ def _add_subscribe(parser: argparse.ArgumentParser) -> None:
 
 
 def _subscribe(given: argparse.Namespace) -> int:
-    query = urlencode([("topic", topic) for topic in given.topic])
-    headers = {"Accept": "text/event-stream"}
+    query = [("topic", topic) for topic in given.topic]
+    headers: dict[str, str | bytes] = {"Accept": "text/event-stream"}
     if given.last_event_id:
-        headers["Last-Event-ID"] = given.last_event_id
-    response = _request("GET", given.url, query, headers, None)
-    if response.status != 200:
-        raise _refused(response, response.read())
+        headers["Last-Event-ID"] = _bytes(given.last_event_id)
     decoder = Decoder(last_event_id=given.last_event_id or "")
     show = _show_json if given.json else _show
-    try:
-        while chunk := response.read1(_CHUNK):
-            for event in decoder.feed(chunk):
+    with _exchange("GET", given.url, query, headers) as response:
+        while chunk := _read(response, decoder):
+            try:
+                events = decoder.feed(chunk)
+            except EventTooLarge as error:
+                for event in error.events:
+                    show(event)
+                raise
+            for event in events:
                 show(event)
-    except EventTooLarge as error:
-        raise _Failure(str(error)) from error
-    except (OSError, HTTPException) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise _Failure(f"the stream broke off; {_where(decoder)}") from error
     raise _Failure(f"the stream ended; {_where(decoder)}")
+
+
+def _read(response: HTTPResponse, decoder: Decoder) -> bytes:
+    try:
+        return response.read1(_CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _Failure(f"the stream broke off; {_where(decoder)}") from error
 
 
 def _show(event: Event) -> None:
@@ -518,23 +549,35 @@ def _where(decoder: Decoder) -> str:
 # HTTP, by the standard library
 
 
-def _request(
-    method: str, url: str, query: str, headers: dict[str, str], body: bytes | Iterator[bytes] | None
-) -> HTTPResponse:
+@contextlib.contextmanager
+def _exchange(
+    method: str,
+    url: str,
+    query: list[tuple[str, Any]],
+    headers: dict[str, Any],
+    body: bytes | Iterator[bytes] | None = None,
+) -> Generator[HTTPResponse, None, None]:
+    """A request and its response, 200, to be read; an iterator goes out chunked, each chunk as it comes."""
     parts = _broadcast_url(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT)
-    path = f"{parts.path if parts.path.strip('/') else '/events'}?{query}"
-    try:
-        connection.connect()
-        connection.sock.settimeout(None)  # streams may be quiet
-        # A body that is refused before its end cannot be sent to its end; the answer says why.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, path, body, headers, encode_chunked=True)
-        return connection.getresponse()
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise _Failure(f"{parts.scheme}://{parts.netloc}: {reason}") from error
+    path = parts.path if parts.path.strip("/") else "/events"
+    with contextlib.closing(connection):
+        try:
+            connection.connect()
+            connection.sock.settimeout(None)  # streams may be quiet
+            # A body that is refused before its end cannot be sent to its end; the answer says why.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                target = f"{path}?{urlencode(query, errors='surrogateescape')}"
+                connection.request(method, target, body, headers)
+            response = connection.getresponse()
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: no header, no URL
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise _Failure(f"{parts.scheme}://{parts.netloc}: {reason}") from error
+        with response:
+            if response.status != 200:
+                raise _refused(response)
+            yield response
 
 
 def _broadcast_url(url: str) -> SplitResult:
@@ -549,9 +592,14 @@ def _broadcast_url(url: str) -> SplitResult:
     )
 
 
-def _refused(response: HTTPResponse, body: bytes) -> _Failure:
+def _refused(response: HTTPResponse) -> _Failure:
     try:
-        detail = json.loads(body)["detail"]
-    except (ValueError, KeyError, TypeError):
+        detail = json.loads(response.read())["detail"]
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         detail = response.reason
     return _Failure(f"refused ({response.status}): {detail}")
+
+
+def _bytes(argument: str) -> bytes:
+    """An argument as it was typed, be it UTF-8 or not."""
+    return argument.encode("utf-8", "surrogateescape")

@@ -132,6 +132,11 @@ _SECTIONS["9.2.5 end-of-line"] = [
         b"data: a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg\n\n",
         [E("a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg")],
     ),
+    (
+        "none of them ends a line among CRs",
+        b"data: a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg\xc2\x85h\xe2\x80\xa8i\rdata: j\x0bk\r\r",
+        [E("a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg\x85h\u2028i\nj\x0bk")],
+    ),
     ("a bare 0x85 ends no line", b"data: a\x85b\n\n", [E("a\ufffdb")]),
     ("NUL ends no line", b"data: a\x00data: b\n\n", [E("a\x00data: b")]),
     ("a backslash and n end no line", b"data: a\\ndata: b\n\n", [E("a\\ndata: b")]),

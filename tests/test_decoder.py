@@ -501,10 +501,11 @@ class TestLimit:
         assert wanted == list(map(fields_of, caught.value.events))
         assert (10, "1", 5) == (caught.value.limit, decoder.last_event_id, decoder.retry)
 
-    def test_it_fails_again_until_it_is_reset(self, codec: ModuleType) -> None:
+    @pytest.mark.parametrize("end", [b"", b"\n\n"], ids=["unfinished", "finished"])
+    def test_it_fails_again_until_it_is_reset(self, codec: ModuleType, end: bytes) -> None:
         decoder = codec.Decoder(max_event_size=10)
         with pytest.raises(codec.EventTooLarge):
-            decoder.feed(b"id: 1\ndata: 0123456789")
+            decoder.feed(b"id: 1\ndata: 0123456789" + end)
 
         for chunk in (b"\n\ndata: a\n\n", b"", bytearray(b"\n")):
             with pytest.raises(codec.EventTooLarge) as caught:

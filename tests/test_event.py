@@ -190,6 +190,11 @@ class TestEquality:
         with pytest.raises(TypeError):
             codec.Event("a") < codec.Event("b")  # noqa: B015 (raises)
 
+    def test_each_field_counts_for_its_hash(self, codec: ModuleType) -> None:
+        events = [codec.Event(*fields) for fields in OTHERS]
+
+        assert len(OTHERS) == len({hash(event) for event in events})
+
     def test_it_is_a_key(self, codec: ModuleType) -> None:
         seen = {codec.Event("a"): 1, codec.Event("b"): 2}
 

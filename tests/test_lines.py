@@ -34,6 +34,11 @@ STREAMS: dict[str, tuple[bytes, list[bytes], bytes]] = {
         [b"a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg\xc2\x85h\xe2\x80\xa8i\xe2\x80\xa9j\x00k"],
         b"",
     ),
+    "no Unicode line end among CRs": (
+        b"a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg\xc2\x85h\rj\x0bk\r",
+        [b"a\x0bb\x0cc\x1cd\x1de\x1ef\x1fg\xc2\x85h", b"j\x0bk"],
+        b"",
+    ),
     "no byte-order mark is taken away": (b"\xef\xbb\xbfa\n", [b"\xef\xbb\xbfa"], b""),
     "bytes that are not UTF-8": (b"\xff\n\xe2\x82\r\xac\n", [b"\xff", b"\xe2\x82", b"\xac"], b""),
     "long lines": (b"x" * 70 + b"\r\n" + b"y" * 70 + b"\n", [b"x" * 70, b"y" * 70], b""),
@@ -189,10 +194,11 @@ class TestLimit:
             wanted = [b"a", b"bb", b"ccc", b"dddd", b"eeeee"][:limit]
             assert [(limit < 5, wanted)] * len(cuts) == outcomes
 
-    def test_it_fails_again_until_it_is_reset(self, codec: ModuleType) -> None:
+    @pytest.mark.parametrize("line", [b"abcd", b"abcd\n"], ids=["unfinished", "finished"])
+    def test_it_fails_again_until_it_is_reset(self, codec: ModuleType, line: bytes) -> None:
         splitter = codec.LineSplitter(max_line_size=3)
         with pytest.raises(codec.LineTooLong):
-            splitter.feed(b"abcd")
+            splitter.feed(line)
 
         for chunk in (b"\na\n", b""):
             with pytest.raises(codec.LineTooLong) as caught:

@@ -51,7 +51,7 @@ def both(found: dict[str, Any]) -> dict[str, str]:
     """The pictures of a run, by file name; none when it has nothing to draw."""
     cells = found.get("fanout", {}).get(READERS, {})
     panels = {phase: _bars(cells, phase) for phase, _, _ in PANELS}
-    if OURS not in cells or len(cells) < 2:
+    if len(cells) < 2 or any(OURS not in [bar.name for bar in bars] for bars in panels.values()):
         return {}
     return {
         "load-light.svg": _picture(found, panels, LIGHT),
@@ -64,7 +64,7 @@ def _bars(cells: dict[str, Any], phase: str) -> list[Bar]:
     bars = [
         Bar(name, cell[phase]["rate"])
         for name, cell in cells.items()
-        if phase in cell and name not in NEVER
+        if name not in NEVER and cell.get(phase, {}).get("rate")
     ]
     return sorted(bars, key=lambda bar: -bar.rate)
 

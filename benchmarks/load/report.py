@@ -98,8 +98,15 @@ def _storm(cells: Found) -> list[list[str]]:
     for name, cell in cells.items():
         gone = "-" if cell["gone"] is None else f"{cell['gone']:.2f}"
         rows.append(
-            [name, f"{cell['seconds']:.2f}", f"{cell['cost']:.0f}", f"{cell['rss']:.1f}"]
-            + [f"{cell['buffers']:.1f}", gone, f"{cell['grown']:+.0f}"]
+            [
+                name,
+                f"{cell['seconds']:.2f}",
+                f"{cell['cost']:.0f}",
+                f"{cell['rss']:.1f}",
+                f"{cell['buffers']:.1f}",
+                gone,
+                f"{cell['grown']:+.0f}",
+            ]
         )
     return rows
 
@@ -147,8 +154,11 @@ def _replay(cells: Found) -> list[list[str]]:
     rows = [["", "readers", "events", "s", "deliveries k/s", "CPU us", "gaps", "faults"]]
     for name, cell in cells.items():
         rows.append(
-            [name, f"{cell['open']:,}", f"{cell['delivered']:,}", f"{cell['seconds']:.2f}"]
-            + [
+            [
+                name,
+                f"{cell['open']:,}",
+                f"{cell['delivered']:,}",
+                f"{cell['seconds']:.2f}",
                 f"{cell['rate'] / 1000:.0f}",
                 f"{cell['cost']:.2f}",
                 str(cell["gaps"]),

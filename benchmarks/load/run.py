@@ -112,8 +112,8 @@ class _Session:
         """The result; None when it failed, and that is written down."""
         self._say(f"{time.monotonic() - self._began:5.0f} s  {what}: {contender.name}")
         result = kept(measure, contender)
-        if "failed" in result:
-            self.found["failed"].append(f"{what}: {result['failed']}")
+        if "fault" in result:
+            self.found["failed"].append(f"{what}: {result['fault']}")
             return None
         return result
 

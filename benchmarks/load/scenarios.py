@@ -60,8 +60,13 @@ def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
         load.open(readers)
         load.ask(f"window 16 {plan.seconds / 4} {SIZE}")
         result: Result = {"rss": (server.rss - before) / readers / 1024}
+        length = plan.seconds
         for name, window in (("single", 1), ("burst", 16)):
-            result[name] = _repeat(server, load, plan, f"window {window} {plan.seconds} {SIZE}")
+            result[name] = _repeat(server, load, plan, f"window {window} {length} {SIZE}")
+            if result[name]["rate"] < 3 * readers:
+                length = (
+                    3 * plan.seconds
+                )  # else it has not served one burst before the time is over
         for rate in plan.rates:
             if rate > 1.2 * result["burst"]["rate"]:
                 continue  # it would only show how long the queue gets
@@ -272,4 +277,4 @@ def kept(measure: Callable[[], Result], contender: Contender) -> Result:
     try:
         return measure()
     except (Failed, OSError, subprocess.TimeoutExpired) as error:
-        return {"failed": f"{contender.name}: {error}"}
+        return {"fault": f"{contender.name}: {error}"}

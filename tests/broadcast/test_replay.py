@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from servers import DEADLINE, Clients, Server, free_port, serve
+from twin import is_set
 
 from fastsse import decode
 
@@ -172,7 +173,10 @@ class Follower:
 @contextmanager
 def follower(url: str, *types: str) -> Iterator[Follower]:
     if shutil.which("node") is None or not (NODE / "node_modules" / "eventsource").is_dir():
-        pytest.skip("needs Node and, in tests/node: npm install")
+        missing = "needs Node and, in tests/node: npm install"
+        if is_set("FASTSSE_REQUIRE_NODE"):
+            pytest.fail(f"FASTSSE_REQUIRE_NODE is set: {missing}")
+        pytest.skip(missing)
     started = Follower(url, *types)
     try:
         yield started

@@ -193,6 +193,26 @@ async def test_what_was_published_last_reaches_everybody_before_the_end(
             assert_whole(body)
 
 
+async def test_a_paced_drain_ends_the_streams_one_after_the_other(
+    loop_server: Serve, clients: Clients
+) -> None:
+    ended: list[float] = []
+
+    async def ending(stream: Connection) -> None:
+        assert_whole(await stream.to_the_end())
+        ended.append(time.perf_counter())
+
+    with loop_server("--drain", "1") as server:
+        streams = await open_streams(clients, server, 100)
+        endings = [asyncio.create_task(ending(stream)) for stream in streams]
+
+        _, code = await gone(server, signal.SIGTERM)
+
+        await asyncio.gather(*endings)
+        assert 0 == code
+        assert ended[-1] - ended[0] > 0.5
+
+
 @pytest.mark.slow
 async def test_a_reader_that_does_not_read_delays_the_end_but_does_not_prevent_it(
     loop_server: Serve, clients: Clients

@@ -1,4 +1,4 @@
-"""fastsse with a look inside: ``GET /probe`` tells of tasks and of what the pump's turns have cost since the last look."""
+"""fastsse with a look inside: ``GET /probe`` tells of tasks, and of what the pump's turns have cost since the last."""
 
 from __future__ import annotations
 

@@ -1,0 +1,49 @@
+"""The same comparison, led by coverage: atheris watches which lines of the pure twin an input reaches.
+
+    pip install atheris && python tests/fuzz/fuzz_atheris.py -runs=1000000 [corpus folder]
+
+It takes libFuzzer's options, and stops with an AssertionError at the first disagreement.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris  # type: ignore[import-not-found, unused-ignore]
+
+with atheris.instrument_imports(include=["fastsse"]):
+    import fuzz_twins
+from fuzz_twins import Case, disagreement
+
+
+def case_of(data: bytes) -> Case:
+    """The bytes of a fuzzer as a case: a few decide how, the rest is the stream."""
+    provider = atheris.FuzzedDataProvider(data)
+    limit = provider.ConsumeIntInRange(0, 200)
+    listening = provider.ConsumeBool()
+    shares = [provider.ConsumeProbability() for _ in range(provider.ConsumeIntInRange(0, 5))]
+    texts = [
+        provider.ConsumeUnicode(provider.ConsumeIntInRange(0, 20))
+        if provider.ConsumeBool()
+        else None
+        for _ in range(4)
+    ]
+    retry = provider.ConsumeInt(9) if provider.ConsumeBool() else None
+    stream = provider.ConsumeBytes(provider.remaining_bytes())
+    cuts = tuple(sorted(int(share * len(stream)) for share in shares))
+    return Case(
+        stream, cuts, limit or None, listening, (texts[0], texts[1], texts[2], retry, texts[3])
+    )
+
+
+def test_one(data: bytes) -> None:
+    case = case_of(data)
+    what = disagreement(case)
+    if what:
+        fuzz_twins.report(case)
+        raise AssertionError(f"the twins disagree on {what}")
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, test_one)
+    atheris.Fuzz()

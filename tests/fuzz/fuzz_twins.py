@@ -1,0 +1,323 @@
+"""A long-running differential fuzzer: both twins, one random stream an execution, until they disagree.
+
+    python tests/fuzz/fuzz_twins.py --executions 10_000_000 --seed 1 --jobs 2
+
+An execution is one stream of nasty tokens, cut at random. The pure twin reads it whole; the compiled one reads
+it in random chunks, and both must tell the same events, ids, reconnection times, comments and failures. Then
+both write random fields, and what they wrote is read again. Every so often the judge of the tests
+(`standard.py`) reads along. Exit code 0: all agreed. 1: they did not, and the smallest such case is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from standard import fields_of, read  # noqa: E402 (found by the line above)
+
+from fastsse import _codec_c as compiled  # noqa: E402
+from fastsse import _codec_py as pure  # noqa: E402
+from fastsse.errors import EventTooLarge, InvalidField, LineTooLong  # noqa: E402
+
+BATCH = 2000  # executions between two looks at the clock and at the queue
+JUDGED = 64  # one execution in so many is also read by the judge, who is slow
+WHOLE, MINUS = 16, 8  # one execution in so many is not cut; is without a limit
+
+# 256 tokens, so that a random byte names one; what decides something stands more than once.
+_LINES = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r", b"\r\r\n"] * 5
+_NAMES = [b"data", b"data:", b"data: ", b"data: x\n", b"data:\n", b"data\n", b"data:  y\r"] * 5
+_IDS = [b"id: 1\n", b"id:2\r\n", b"id\n", b"id:", b"id: ", b"id: a\0b\n", b"id: \xc3\xa9\n"] * 3
+_TYPES = [b"event: e\n", b"event:", b"event: message\n", b"event\n", b"event: eee\r"] * 3
+_TIMES = [b"retry: 5\n", b"retry:", b"retry: 007\r", b"retry: x\n", b"9" * 19, b"9" * 21] * 2
+_COMMENTS = [b":\n", b": ping\n", b":", b": ", b"::\r\n"] * 3
+_OTHERS = [
+    *[
+        b"Data: x\n",
+        b"dat",
+        b"datax: y\n",
+        b"even",
+        b"i",
+        b"retr",
+        b"foo: bar\n",
+        b"foo\n",
+        b" data: x\n",
+    ],
+    *[b"\xef\xbb\xbf", b"\xef\xbb", b"\xef", b"\xbb\xbf", b"\xbf", b"\xef\xbb\xbfdata: x\n"],
+    *[
+        b"\xff",
+        b"\x80",
+        b"\xc0\x8a",
+        b"\xe2\x82",
+        b"\xac",
+        b"\xf0\x9f",
+        b"\x98\x80",
+        b"\xed\xa0\x80",
+    ],
+    *["é".encode(), "€".encode(), "😀".encode(), "\u2028".encode(), "\x85".encode(), b"\x0b\x0c"],
+    *[b" ", b"  ", b"\t", b"\0", b":", b"x", b"0", b"5", b"xyz", b"hello world", b"{}", b"[DONE]"],
+    *[b"x" * size for size in (7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100)],
+    *[b"data: " + b"x" * size + b"\n" for size in (9, 10, 25, 26, 57, 58, 200)],
+]
+_ALL = _LINES + _NAMES + _IDS + _TYPES + _TIMES + _COMMENTS + _OTHERS
+TOKENS = (_ALL * (256 // len(_ALL) + 1))[:256]
+STARTS = [b"", b"", b"", b"", b"\xef\xbb\xbf", b"\n", b"\r", b"data: "]
+LETTERS = [
+    *[
+        "\n",
+        "\r",
+        "\r\n",
+        "\0",
+        " ",
+        ":",
+        "data: x",
+        "id: 9",
+        "\u2028",
+        "\x85",
+        "\ufeff",
+        "é",
+        "€",
+        "😀",
+    ],
+    *[
+        "x",
+        "y",
+        "hello",
+        "x" * 15,
+        "x" * 16,
+        "x" * 31,
+        "é" * 17,
+        "x" * 70,
+        "\ud800",
+        "",
+        "a b",
+        "1",
+    ],
+]
+
+
+class Case(NamedTuple):
+    """One execution, small enough to print: what both twins are given."""
+
+    stream: bytes
+    cuts: tuple[int, ...]
+    limit: int | None
+    listening: bool
+    fields: tuple[Any, ...]  # data, event, id, retry, comment
+
+
+def make(random: Random) -> Case:
+    """A random case. Random bytes choose tokens: one call makes them all."""
+    shape = random.randbytes(8)
+    picked = random.randbytes(1 + shape[0] % 24 if shape[0] < 250 else shape[1])
+    stream = STARTS[shape[2] % 8] + b"".join([TOKENS[octet] for octet in picked])
+    size = len(stream) + 1
+    cuts = tuple(sorted([octet * size >> 8 for octet in random.randbytes(shape[3] % 7)]))
+    if shape[3] >= 252:
+        cuts = tuple(range(size))
+    limit = 1 + shape[4] * (1 + shape[5] % 3) if shape[4] % MINUS else None
+    return Case(stream, cuts, limit, bool(shape[5] & 4), _fields(random.randbytes(18)))
+
+
+def _fields(octets: bytes) -> tuple[Any, ...]:
+    texts = [LETTERS[octet % len(LETTERS)] for octet in octets[:10]]
+    mask = octets[10]
+    data: Any = "".join(texts[: octets[11] % 6])
+    if mask & 1:
+        data = data.encode("utf-8", "surrogatepass") if mask & 2 else data
+    elif not mask & 14:
+        data = None
+    return (
+        data,
+        texts[6] + texts[7] if mask & 16 else None,
+        texts[8] if mask & 32 else None,
+        int.from_bytes(octets[12:18], "big") >> octets[12] % 48 if mask & 64 else None,
+        texts[9] + texts[0] if mask & 128 else None,
+    )
+
+
+def tell(twin: Any, chunks: list[bytes], limit: int | None, listening: bool) -> tuple[Any, ...]:
+    """All that a decoder tells of the chunks, to its end or its failure."""
+    comments: list[str] = []
+    decoder = twin.Decoder(max_event_size=limit, on_comment=comments.append if listening else None)
+    events: list[Any] = []
+    failure = None
+    try:
+        for chunk in chunks:
+            events += decoder.feed(chunk)
+    except EventTooLarge as error:
+        events += error.events
+        failure = error.limit
+    return events, failure, decoder.last_event_id, decoder.retry, comments
+
+
+def split(twin: Any, chunks: list[bytes], limit: int | None) -> tuple[list[bytes], int | None]:
+    splitter = twin.LineSplitter(max_line_size=limit)
+    lines: list[bytes] = []
+    try:
+        for chunk in chunks:
+            lines += splitter.feed(chunk)
+    except LineTooLong as error:
+        return lines + error.lines, error.limit
+    return lines, None
+
+
+def write(twin: Any, fields: tuple[Any, ...]) -> Any:
+    data, event, id, retry, comment = fields
+    try:
+        return twin.encode(data, event=event, id=id, retry=retry, comment=comment)
+    except InvalidField as error:
+        return error.args
+
+
+def sliced(case: Case) -> list[bytes]:
+    if not case.cuts:
+        return [case.stream]
+    places = [0, *case.cuts, len(case.stream)]
+    return [case.stream[places[i] : places[i + 1]] for i in range(len(places) - 1)]
+
+
+def disagreement(case: Case, judged: bool = True) -> str:
+    """What the twins do not agree on; empty when they do."""
+    stream, _, limit, listening, fields = case
+    whole, chunks = [stream], sliced(case)
+    if tell(pure, whole, limit, listening) != tell(compiled, chunks, limit, listening):
+        return "decoding"
+    if judged and _misread(stream, chunks):
+        return "decoding, says the judge"
+    if judged and split(pure, whole, limit) != split(compiled, chunks, limit):
+        return "splitting lines"
+    block = write(pure, fields)
+    if block != write(compiled, fields):
+        return "writing"
+    return "" if type(block) is tuple else _lost(block, fields, judged)
+
+
+def _misread(stream: bytes, chunks: list[bytes]) -> bool:
+    reading = read(stream)
+    events, _, last_event_id, retry, comments = tell(compiled, chunks, None, True)
+    return (list(map(fields_of, events)), last_event_id, retry, comments) != tuple(reading)
+
+
+def _lost(block: bytes, fields: tuple[Any, ...], judged: bool) -> str:
+    """What a block does not say although it was given, or says although it was not."""
+    data, event, id, retry, comment = fields
+    if isinstance(data, bytes):
+        data = data.decode()
+    wanted = []
+    if data is not None:
+        text = data.replace("\r\n", "\n").replace("\r", "\n")
+        wanted = [(text, event or "message", "before" if id is None else id, retry)]
+    if judged:
+        reading = read(block, "before")
+        spoken = (
+            [] if comment is None else comment.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        )
+        if spoken != reading.comments or retry != reading.retry:
+            return "what was written"
+        events: list[Any] = reading.events
+    else:
+        decoder = compiled.Decoder(last_event_id="before")
+        events = decoder.feed(block)
+    if wanted != [(e.data, e.event, e.id, e.retry) for e in events]:
+        return "what was written"
+    if (
+        judged
+        and events
+        and compiled.decode(pure.encode_many(compiled.decode(block))) != pure.decode(block)
+    ):
+        return "what was written again"
+    return ""
+
+
+def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
+    """The smallest case, by cutting pieces away, that still fails."""
+    size = len(case.stream)
+    while size:
+        smaller = False
+        for at in range(0, len(case.stream), size):
+            stream = case.stream[:at] + case.stream[at + size :]
+            cuts = tuple(
+                min(cut if cut <= at else max(at, cut - size), len(stream)) for cut in case.cuts
+            )
+            if fails(case._replace(stream=stream, cuts=cuts)):
+                case, smaller = case._replace(stream=stream, cuts=cuts), True
+                break
+        size = size if smaller else size // 2
+    for index in reversed(range(len(case.cuts))):
+        fewer = case._replace(cuts=case.cuts[:index] + case.cuts[index + 1 :])
+        case = fewer if fails(fewer) else case
+    for simpler in (case._replace(limit=None), case._replace(listening=False)):
+        case = simpler if fails(simpler) else case
+    for index in range(len(case.fields)):
+        fields = (*case.fields[:index], None, *case.fields[index + 1 :])
+        case = case._replace(fields=fields) if fails(case._replace(fields=fields)) else case
+    return case
+
+
+def work(job: tuple[int, int]) -> tuple[int, Case | None]:
+    """Run executions from a seed of their own: how many were run, and the first case that failed."""
+    seed, executions = job
+    random = Random(seed)
+    for number in range(executions):
+        case = make(random)
+        if disagreement(case, judged=number % JUDGED == 0):
+            return number + 1, case
+    return executions, None
+
+
+def report(case: Case) -> None:
+    case = shrink(case, lambda smaller: bool(disagreement(smaller)))
+    print(f"\nthe twins disagree: {disagreement(case)}")
+    print(f"  {case!r}")
+    for name, twin in (("pure", pure), ("compiled", compiled)):
+        print(f"{name}:")
+        print(f"  whole  {tell(twin, [case.stream], case.limit, case.listening)!r}")
+        print(f"  cut    {tell(twin, sliced(case), case.limit, case.listening)!r}")
+        print(f"  lines  {split(twin, sliced(case), case.limit)!r}")
+        print(f"  wrote  {write(twin, case.fields)!r}")
+    print(f"judge:\n  {read(case.stream)!r}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--executions", type=int, default=1_000_000, help="how many (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="where to begin (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    batches = [
+        (given.seed * 2**32 + number, min(BATCH, given.executions - number * BATCH))
+        for number in range(-(-given.executions // BATCH))
+    ]
+    start, period = ("\r", 1) if sys.stdout.isatty() else ("\n", 60)
+    began = told = time.monotonic()
+    done = 0
+    with multiprocessing.Pool(given.jobs) as pool:
+        for ran, failed in pool.imap_unordered(work, batches):
+            done += ran
+            now = time.monotonic()
+            if now - told > period or done == given.executions or failed:
+                told = now
+                print(
+                    f"{start}{done:,} executions, {done / (now - began):,.0f}/s", end="", flush=True
+                )
+            if failed:
+                pool.terminate()
+                report(failed)
+                return 1
+    print("\nthe twins agree")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
