@@ -27,7 +27,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["GRACE", "on_shutdown"]
+__all__ = ["GRACE", "Once", "heed_one_sigterm", "on_shutdown"]
 
 GRACE = 0.5  # s between the callbacks and a default action that ends the process
 
@@ -155,6 +155,45 @@ def on_shutdown(callback: Callable[[], object]) -> Callable[[], None]:
     if not _in_main_thread():
         return _nothing
     return _chain.register(_Registration(loop, callback, contextvars.copy_context()))
+
+
+class Once:
+    """Lets one call through, of all the functions that it wraps."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def wrap(self, function: Callable[..., object]) -> Callable[..., None]:
+        """`function`, which does nothing once this or another one has been called."""
+
+        def call(*arguments: object) -> None:
+            if not self._done:
+                self._done = True
+                function(*arguments)
+
+        return call
+
+
+def heed_one_sigterm(loop: asyncio.AbstractEventLoop) -> None:
+    """In a worker process: let it stop by its main process's SIGTERM alone, and by the first one.
+
+    Of the handlers that are added to `loop` from now on, one is called once; SIGINT is ignored instead. For
+    granian (2.8), whose handler deadlocks when a second signal calls it while the first call runs, and which
+    takes a worker that ends before its main process says so for a crash. Second signals are no accident: Ctrl-C
+    goes to every process of a terminal, and systemd signals all of a service, so a worker hears that and then
+    its main process. Does nothing where loops have no signal handlers (Windows).
+    """
+    add: Callable[..., None] = loop.add_signal_handler
+    once = Once()
+
+    def add_signal_handler(signum: int, callback: Callable[..., object], *arguments: Any) -> None:
+        if signum == signal.SIGINT:
+            signal.signal(signum, signal.SIG_IGN)
+        else:
+            add(signum, once.wrap(callback), *arguments)
+
+    if os.name == "posix":
+        loop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]
 
 
 def _in_main_thread() -> bool:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from fastsse import Decoder, Event, EventTooLarge, FastSSEError, __version__
+from fastsse._signals import Once, heed_one_sigterm
 from fastsse.broadcast.settings import ENVIRONMENT_PREFIX, SettingError, Settings
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def _load(settings: Settings, address: str, port: int) -> _Served:
     app.alone = True  # granian, without an access log
     served = _Served(app, address, port)
     if parent_process() is not None:
-        _heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
+        heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
     else:
         _threads.append(served)
     return served
@@ -270,15 +271,9 @@ class _Served:
             writer.close()
 
 
-# granian's handlers (2.8) deadlock when a second signal calls them while the first call runs, and a worker that ends
-# before the main process means it to is taken for a crash. Second signals are no accident: Ctrl-C goes to every
-# process of a terminal, and systemd signals all of a service, so a worker hears that and then the main process's
-# SIGTERM. Hence the main process heeds one signal, and a worker one SIGTERM.
-
-
 def _heed_one_signal() -> None:
-    """In the main process, once granian's handlers are in place."""
-    once = _Once()
+    """In the main process, once granian's handlers are in place: see `heed_one_sigterm`."""
+    once = Once()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, once.wrap(partial(_stop, signal.getsignal(signum))))
 
@@ -291,36 +286,6 @@ def _stop(handler: Any, *arguments: Any) -> None:
 
 # What workers of this very process serve: on free-threaded Python they are threads, and hear no signal at all.
 _threads: list[_Served] = []
-
-
-def _heed_one_sigterm(loop: asyncio.AbstractEventLoop) -> None:
-    """In the worker, before granian adds its handlers to the loop."""
-    add: Callable[..., None] = loop.add_signal_handler
-    once = _Once()
-
-    def add_signal_handler(signum: int, callback: Callable[..., Any], *arguments: Any) -> None:
-        if signum == signal.SIGINT:
-            signal.signal(signum, signal.SIG_IGN)
-        else:
-            add(signum, once.wrap(callback), *arguments)
-
-    if os.name == "posix":
-        loop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]
-
-
-class _Once:
-    """Lets one call through, of all the functions that it wraps."""
-
-    def __init__(self) -> None:
-        self._done = False
-
-    def wrap(self, function: Any) -> Callable[..., None]:
-        def call(*arguments: Any) -> None:
-            if not self._done:
-                self._done = True
-                function(*arguments)
-
-        return call
 
 
 def _logging(level: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import pytest
 from driver import turns
 from servers import ROOT, Clients, environment, serve_granian, serve_uvicorn
 
-from fastsse._signals import on_shutdown
+from fastsse._signals import heed_one_sigterm, on_shutdown
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")
 
@@ -47,6 +47,22 @@ def server() -> Iterator[Server]:
     yield server
     for signum, handler in before.items():
         signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_worker_heeds_one_sigterm_and_no_sigint() -> None:
+    heard: list[int] = []
+    loop = asyncio.new_event_loop()
+    heed_one_sigterm(loop)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, heard.append, signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+        signal.raise_signal(signum)
+    loop.run_until_complete(turns())
+    loop.close()
+
+    assert [signal.SIGTERM] == heard
 
 
 @pytest.mark.usefixtures("server")
@@ -243,7 +259,7 @@ class TestInOneProcess:
 
 PRELUDE = """
 import asyncio, os, signal, sys, threading
-from fastsse._signals import on_shutdown
+from fastsse._signals import heed_one_sigterm, on_shutdown
 
 def run(main):
     if sys.argv[1] == "uvloop":
@@ -398,7 +414,7 @@ print(signal.getsignal(signal.SIGINT) == signal.default_int_handler)
 
 SERVED = """
 import asyncio
-from fastsse._signals import on_shutdown
+from fastsse._signals import heed_one_sigterm, on_shutdown
 
 ended = asyncio.Event()
 

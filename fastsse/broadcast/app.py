@@ -13,10 +13,13 @@ waits for them without limit. It knows HTTP; it must not know positions, history
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from math import ceil
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +32,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from fastsse import InvalidField, _json
-from fastsse._signals import on_shutdown
+from fastsse._signals import heed_one_sigterm, on_shutdown
 from fastsse.broadcast import forms, problems
 from fastsse.broadcast.access import Access, header
 from fastsse.broadcast.hub import EVENT_STREAM_HEADERS, Hub
@@ -353,5 +356,7 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         made = create_app(Settings.load())
         made.outermost = True
+        if "granian" in sys.modules and parent_process() is not None:
+            heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
         globals()["app"] = made
         return made

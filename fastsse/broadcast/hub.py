@@ -136,7 +136,6 @@ class Hub:
         random.shuffle(leaving)
         steps = max(1, round(self.settings.drain / _PACE))
         self._drain_step(leaving, -(-len(leaving) // steps))
-        self._running.loop.call_later(self.settings.drain + _LAST_WORDS, self._cut)
 
     def _drain_step(self, leaving: list[Subscriber], count: int) -> None:
         """End the next `count` streams, and come back for the rest."""
@@ -151,6 +150,8 @@ class Hub:
         del leaving[:count]
         if leaving:
             running.loop.call_later(_PACE, self._drain_step, leaving, count)
+        else:  # not by the clock: a busy machine takes longer, and nobody is cut before its turn
+            running.loop.call_later(_LAST_WORDS, self._cut)
 
     async def stop(self) -> None:
         """Drain, wait until every stream has ended (at most a moment more), and close the store."""

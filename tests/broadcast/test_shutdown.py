@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from servers import Clients, Connection, Server, serve_uvicorn, unchunk
+from servers import Clients, Connection, Server, serve_granian, serve_uvicorn, unchunk
 
 STREAMS = 1000
 AT_ONCE = 100  # connections that are opened at a time
@@ -94,6 +94,21 @@ async def test_ctrl_c_reaches_every_process_and_ends_as_cleanly(
 ) -> None:
     async def scenario() -> float:
         with loop_server() as server:
+            streams = await open_streams(clients, server, 100)
+
+            seconds, code = await gone(server, signal.SIGINT, group=True)
+
+            for stream in streams:
+                assert_whole(await stream.to_the_end())
+            assert 0 == code
+            return seconds
+
+    await assert_gone_in_a_second(scenario)
+
+
+async def test_ctrl_c_ends_granians_own_command_as_cleanly(clients: Clients) -> None:
+    async def scenario() -> float:
+        with serve_granian() as server:
             streams = await open_streams(clients, server, 100)
 
             seconds, code = await gone(server, signal.SIGINT, group=True)

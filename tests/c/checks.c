@@ -1,0 +1,362 @@
+/* The plain kernels are written from the standards, byte by byte, and share nothing with csrc. */
+
+#include "checks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "choose.h"
+#include "sse.h"
+
+static const char *body_name = "-";
+
+#define CHECK(condition) ((condition) ? (void)0 : differs(#condition, __LINE__))
+
+static const uint8_t *shown;
+static size_t shown_size;
+
+static void differs(const char *condition, int line)
+{
+    fprintf(stderr, "checks.c:%d: not so: %s\nbody %s, input of %zu bytes:", line, condition, body_name, shown_size);
+    for (size_t i = 0; i < shown_size && i < 400; i++) {
+        fprintf(stderr, " %02x", shown[i]);
+    }
+    fprintf(stderr, "\n");
+    abort();
+}
+
+/* Memory between two unreadable pages. */
+
+typedef struct {
+    uint8_t *begin, *end;
+} arena;
+
+static arena arena_new(size_t size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t inner = (size + page - 1) / page * page;
+    uint8_t *all = mmap(NULL, inner + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED || mprotect(all, page, PROT_NONE) || mprotect(all + page + inner, page, PROT_NONE)) {
+        perror("mmap");
+        exit(2);
+    }
+    return (arena){all + page, all + page + inner};
+}
+
+static arena input, output;
+static sse_line *wanted;
+static size_t wanted_count;
+static uint32_t *codes;
+static uint8_t *bytes_wanted;
+
+static void prepare(void)
+{
+    if (input.begin == NULL) {
+        input = arena_new(CHECK_MOST + 64);
+        output = arena_new(8 * CHECK_MOST + 64);
+        wanted = malloc((CHECK_MOST + 1) * sizeof *wanted);
+        codes = malloc((CHECK_MOST + 1) * sizeof *codes);
+        bytes_wanted = malloc(16 * CHECK_MOST);
+        if (!wanted || !codes || !bytes_wanted) {
+            perror("malloc");
+            exit(2);
+        }
+    }
+}
+
+/* Lines. */
+
+static void plain_lines(const uint8_t *p, size_t size)
+{
+    size_t begin = 0, i = 0;
+    wanted_count = 0;
+    while (i <= size) {
+        if (i == size || p[i] == '\r' || p[i] == '\n') {
+            sse_line line = {p + begin, i - begin, 0};
+            for (size_t k = begin; k < i; k++) {
+                line.high |= p[k] >= 0x80;
+            }
+            wanted[wanted_count++] = line;
+            i += i + 1 < size && p[i] == '\r' && p[i + 1] == '\n' ? 2 : 1;
+            begin = i;
+        } else {
+            i++;
+        }
+    }
+}
+
+static void check_line(const sse_line *line, const sse_line *expected)
+{
+    CHECK(line->text == expected->text);
+    CHECK(line->size == expected->size);
+    CHECK((line->high != 0) == (expected->high != 0));
+}
+
+static void check_split(const sse_body *body, const uint8_t *p, size_t size)
+{
+    sse_line lines[SSE_LINES];
+    sse_scan scan;
+    size_t count = 0;
+
+    sse_begin(&scan, p, size);
+    while (scan.block < scan.end) {
+        const size_t found = body->split(&scan, lines);
+        CHECK(found <= SSE_LINES && count + found < wanted_count);
+        for (size_t i = 0; i < found; i++) {
+            check_line(&lines[i], &wanted[count++]);
+        }
+    }
+    CHECK(scan.block == scan.end);
+    CHECK(count == wanted_count - 1);
+    check_line(&scan.rest, &wanted[count]);
+}
+
+static void check_copy(const sse_body *body, const uint8_t *p, size_t size)
+{
+    uint8_t *to = output.end - size;
+    int expected = 0, met;
+    for (size_t i = 0; i < size; i++) {
+        expected |= p[i] == '\r' || p[i] == '\n' ? SSE_LINE_END : 0;
+        expected |= p[i] == 0 ? SSE_NUL : 0;
+        expected |= p[i] >= 0x80 ? SSE_NOT_ASCII : 0;
+    }
+    memset(to, 0x55, size);
+    met = size < 16 ? sse_copy_short(to, p, size) : body->copy_long(to, p, size);
+    if (expected & SSE_LINE_END) {
+        CHECK(met & SSE_LINE_END);
+    } else {
+        CHECK(met == expected);
+        CHECK(memcmp(to, p, size) == 0);
+    }
+}
+
+/* UTF-8 by Unicode's table 3-7: for each lead, the range of its second byte, and how many bytes it begins. */
+
+typedef struct {
+    uint8_t first, last, low, high, size;
+} well_formed;
+
+static const well_formed table_3_7[] = {
+    {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+    {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+    {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+};
+
+/* The code points of UTF-8, U+FFFD for each maximal subpart; returns how many. */
+static size_t plain_decode(const uint8_t *p, size_t size, int *valid)
+{
+    size_t count = 0, i = 0;
+    *valid = 1;
+    while (i < size) {
+        const well_formed *row = NULL;
+        for (size_t k = 0; k < sizeof table_3_7 / sizeof table_3_7[0]; k++) {
+            if (p[i] >= table_3_7[k].first && p[i] <= table_3_7[k].last) {
+                row = &table_3_7[k];
+            }
+        }
+        size_t length = 1;
+        uint32_t code = p[i];
+        if (row != NULL && row->size > 1) {
+            code = p[i] & (0xffu >> (row->size + 1));
+            while (length < row->size && i + length < size) {
+                const uint8_t byte = p[i + length];
+                if (byte < (length == 1 ? row->low : 0x80) || byte > (length == 1 ? row->high : 0xbf)) {
+                    break;
+                }
+                code = code << 6 | (byte & 0x3f);
+                length++;
+            }
+        }
+        if (row == NULL || length < row->size) {
+            code = 0xfffd;
+            *valid = 0;
+        }
+        codes[count++] = code;
+        i += length;
+    }
+    return count;
+}
+
+static uint32_t top_of(size_t count)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        most = codes[i] > most ? codes[i] : most;
+    }
+    return most < 0x80 ? 0x7f : most < 0x100 ? 0xff : most < 0x10000 ? 0xffff : 0x10ffff;
+}
+
+static void check_written(const uint8_t *at, int width, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t code = 0;
+        uint16_t unit;
+        if (width == 1) {
+            code = at[i];
+        } else if (width == 2) {
+            memcpy(&unit, at + 2 * i, 2);
+            code = unit;
+        } else {
+            memcpy(&code, at + 4 * i, 4);
+        }
+        CHECK(code == codes[i]);
+    }
+}
+
+static void check_text(const uint8_t *p, size_t size)
+{
+    int valid;
+    const size_t count = plain_decode(p, size, &valid);
+    const uint32_t top = top_of(count);
+    const int least = top < 0x100 ? 1 : top < 0x10000 ? 2 : 4;
+    const sse_text measured = sse_measure_text(p, size), replaced = sse_measure_replaced(p, size);
+
+    CHECK(sse_is_utf8(p, size) == valid);
+    CHECK(replaced.length == count);
+    CHECK(replaced.top == top);
+    for (int width = least; width <= 4; width *= 2) {
+        uint8_t *to = output.end - count * (size_t)width;
+        CHECK(sse_write_replaced(to, width, p, size) == output.end);
+        check_written(to, width, count);
+    }
+    if (valid) {
+        CHECK(measured.length == count);
+        CHECK(measured.top == top);
+    }
+    /* What is not UTF-8 must not be written beyond its measure either. */
+    for (int width = measured.top < 0x100 ? 1 : measured.top < 0x10000 ? 2 : 4; width <= 4; width *= 2) {
+        uint8_t *to = output.end - measured.length * (size_t)width;
+        void *stop = sse_write_text(to, output.end, width, p, size);
+        CHECK(stop == (valid ? output.end : NULL));
+        if (valid) {
+            check_written(to, width, count);
+        }
+    }
+}
+
+/* Text as lines of UTF-8. */
+
+static uint32_t unit_at(const uint8_t *text, size_t i, int form)
+{
+    uint16_t two;
+    uint32_t four;
+    switch (form) {
+    case SSE_UCS2:
+        memcpy(&two, text + 2 * i, 2);
+        return two;
+    case SSE_UCS4:
+        memcpy(&four, text + 4 * i, 4);
+        return four;
+    default:
+        return text[i];
+    }
+}
+
+static size_t plain_encode(uint32_t code, int form, uint8_t *to)
+{
+    if (code < 0x80 || form == SSE_BYTES) {
+        to[0] = (uint8_t)code;
+        return 1;
+    }
+    const size_t size = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = size - 1; i > 0; i--, code >>= 6) {
+        to[i] = (uint8_t)(0x80 | (code & 0x3f));
+    }
+    to[0] = (uint8_t)((0xf00u >> size & 0xff) | code);
+    return size;
+}
+
+static void check_lines(const uint8_t *text, size_t length, int form, const char *head)
+{
+    const size_t head_size = strlen(head);
+    size_t size = 0, lines = 1, at = head_size;
+    int valid = 1;
+
+    memcpy(bytes_wanted, head, head_size);
+    for (size_t i = 0; i < length; i++) {
+        const uint32_t code = unit_at(text, i, form);
+        if (code == '\n' || code == '\r') {
+            i += code == '\r' && i + 1 < length && unit_at(text, i + 1, form) == '\n';
+            bytes_wanted[at++] = '\n';
+            memcpy(bytes_wanted + at, head, head_size);
+            at += head_size;
+            lines++;
+            continue;
+        }
+        const size_t more = plain_encode(code, form, bytes_wanted + at);
+        valid = valid && (form == SSE_BYTES || code < 0xd800 || code > 0xdfff);
+        size += more;
+        at += more;
+    }
+    bytes_wanted[at++] = '\n';
+
+    const sse_lines measured = sse_measure_lines(text, length, form);
+    CHECK(measured.size == size);
+    CHECK(measured.lines == lines);
+    CHECK(at == size + lines * (head_size + 1));
+    for (size_t room = 0; room <= 40; room += 20) { /* with and without room behind it, which `stop` tells */
+        uint8_t *to = output.end - at - room;
+        memset(to, 0x55, at + room);
+        uint8_t *stop = sse_write_lines(to, output.end, text, length, form, head, head_size);
+        CHECK(stop == (valid ? to + at : NULL));
+        CHECK(!valid || memcmp(to, bytes_wanted, at) == 0);
+    }
+}
+
+static void check_both_heads(const uint8_t *text, size_t length, int form)
+{
+    check_lines(text, length, form, "data: ");
+    check_lines(text, length, form, "");
+}
+
+static uint8_t *place(const uint8_t *bytes, size_t size, size_t slack)
+{
+    uint8_t *p;
+    prepare();
+    shown = bytes;
+    shown_size = size;
+    p = input.end - slack - size;
+    memcpy(p, bytes, size);
+    return p;
+}
+
+void check_bytes(const uint8_t *bytes, size_t size, size_t slack)
+{
+    const uint8_t *p = place(bytes, size, slack);
+    size_t count;
+    const sse_body *bodies = sse_bodies(&count);
+
+    plain_lines(p, size);
+    for (size_t i = 0; i < count; i++) {
+        body_name = bodies[i].name;
+        check_split(&bodies[i], p, size);
+        check_copy(&bodies[i], p, size);
+        sse_split = bodies[i].split;
+        check_both_heads(p, size, SSE_BYTES);
+    }
+    body_name = "-";
+    check_text(p, size);
+    check_both_heads(p, size, SSE_LATIN1);
+}
+
+void check_utf8(const uint8_t *bytes, size_t size, size_t slack)
+{
+    const uint8_t *p = place(bytes, size, slack);
+    check_text(p, size);
+}
+
+void check_units(const uint8_t *bytes, size_t size, size_t slack)
+{
+    uint8_t *p = place(bytes, size & ~(size_t)1, slack & ~(size_t)1);
+    check_both_heads(p, size / 2, SSE_UCS2);
+
+    p = place(bytes, size & ~(size_t)3, slack & ~(size_t)3);
+    for (size_t i = 0; i < size / 4; i++) { /* a str has no code points beyond these */
+        const uint32_t code = unit_at(p, i, SSE_UCS4) % 0x110000;
+        memcpy(p + 4 * i, &code, 4);
+    }
+    check_both_heads(p, size / 4, SSE_UCS4);
+}

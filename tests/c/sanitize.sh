@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The codec's Python tests over an extension that is built with the address and undefined-behaviour sanitizers, in a
+# copy of the tree. Every Python object gets memory of its own, so that a byte written behind a str or bytes is seen.
+#
+#     tests/c/sanitize.sh [PYTEST ARGUMENTS]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+PYTHON=$(realpath --no-symlinks "${PYTHON:-${VENV:-.venv}/bin/python}")
+OUT=$(mktemp -d)
+trap 'rm -rf "$OUT"' EXIT
+
+cp -r setup.py pyproject.toml README.md LICENSE csrc fastsse tests "$OUT"
+cd "$OUT"
+find fastsse -name '*.so' -delete
+FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+CC=gcc CFLAGS=$FLAGS LDFLAGS=$FLAGS FASTSSE_REQUIRE_EXTENSIONS=1 \
+    "$PYTHON" setup.py --quiet build_ext --inplace >build.log 2>&1 || { cat build.log; exit 1; }
+
+export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc
+export PYTHONPATH=$OUT FASTSSE_REQUIRE_EXTENSIONS=1
+"$PYTHON" - <<'CHECK'
+import fastsse._codec_c as codec, os
+assert codec.__file__.startswith(os.environ["PYTHONPATH"]), codec.__file__
+CHECK
+exec "$PYTHON" -m pytest -q -p no:cacheprovider -m "not slow" \
+    tests/test_{decoder,encoder,event,lines,errors,json,properties}.py "$@"
