@@ -2,7 +2,8 @@
 
 Seconds depend on who else uses the machine; instructions hardly do. They do depend on the compiler and on the
 interpreter, so what is kept and compared is above all the ratio to the floor, counted in the same run. Where
-compiler, interpreter and valgrind are those of the record, the counts themselves are compared as well.
+compiler, interpreter and valgrind are those of the record, the counts themselves are compared as well; where the
+processor wants another build of the floor, nothing is.
 
 The record is `instructions.json`; without ``--check`` it is written anew.
 """
@@ -180,7 +181,7 @@ def _environment() -> dict[str, str]:
         "python": platform.python_version(),
         "compiler": _first_line(compiler, "--version"),
         "valgrind": _first_line("valgrind", "--version"),
-        "machine": platform.machine(),
+        "floor": floor.level(),
     }
 
 
@@ -193,21 +194,30 @@ def _first_line(*command: str) -> str:
 
 
 def compare(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What has grown past `LIMIT` since the record: ratios always, counts where they are comparable."""
-    same = record["environment"] == found["environment"]
-    if not same:
-        print(f"counted elsewhere ({record['environment']}): only ratios to the floor are compared")
+    """What has grown past `LIMIT` since the record: the counts and ratios that can be compared."""
+    names = _comparable(record["environment"], found["environment"])
     faults = []
     for task, before in record["cells"].items():
         now = found["cells"].get(task)
         if now is None:
             faults.append(f"{task}: not counted any more")
             continue
-        for name in ("ratio", *(("compiled", "pure") if same else ())):
+        for name in names:
             if now[name] > before[name] * LIMIT:
                 grown = now[name] / before[name] - 1
                 faults.append(f"{task}: {name} {before[name]} -> {now[name]}, +{grown:.1%}")
     return faults
+
+
+def _comparable(before: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:
+    """Everything, if it was counted with the same tools; ratios, if only the floor is the same."""
+    if before == now:
+        return ("ratio", "compiled", "pure")
+    if before.get("floor") == now.get("floor"):
+        print(f"counted elsewhere ({before}): only ratios to the floor are compared")
+        return ("ratio",)
+    print(f"counted elsewhere ({before}), for another floor: nothing can be compared")
+    return ()
 
 
 def table(found: dict[str, Any]) -> str:

@@ -282,6 +282,15 @@ def test_counts_of_another_interpreter_are_compared_by_their_ratio_to_the_floor(
     assert ["encode llm: ratio 1.0 -> 1.06, +6.0%"] == faults
 
 
+def test_counts_beside_another_floor_are_not_compared() -> None:
+    record = {"environment": {"floor": "x86-64"}, "cells": {"encode llm": _counts(100, 1000, 1.0)}}
+    found = {"environment": {"floor": "x86-64-v3"}, "cells": {"encode llm": _counts(9, 9, 9.0)}}
+
+    faults = instructions.compare(record, found)
+
+    assert [] == faults
+
+
 def _counts(compiled: float, pure: float, ratio: float) -> dict[str, float]:
     return {"compiled": compiled, "pure": pure, "ratio": ratio}
 

@@ -6,13 +6,13 @@ from types import ModuleType
 
 import pytest
 from hypothesis import settings
-from twin import TWINS, load_twin
+from twins import NAMES, load_twin
 
 settings.register_profile("fastsse", deadline=None, print_blob=True)
 settings.load_profile("fastsse")
 
 
-@pytest.fixture(scope="session", params=TWINS)
+@pytest.fixture(scope="session", params=NAMES)
 def codec(request: pytest.FixtureRequest) -> ModuleType:
     """One twin's module: `codec.encode`, `codec.Decoder`, `codec.Event` ..."""
     return load_twin(request.param)

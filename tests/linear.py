@@ -8,6 +8,7 @@ made before the first. Imports as little as it can, because all of it runs some 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -134,6 +135,7 @@ def main(folder: str, module: str) -> None:
     twin = import_module(module)
     shapes = [*SHAPES.values(), CONTROL]
     made = [(shape.work, shape.make(shape.size), shape.make(2 * shape.size)) for shape in shapes]
+    gc.disable()  # when it runs depends on what else is there
     for work, once, twice in made:
         work(twin, twice)  # a first time, uncounted: caches, free lists, the allocator's arenas
         os.getppid()

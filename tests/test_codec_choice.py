@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from twin import INSTALL, is_set
+from twins import INSTALL, is_set
 
 import fastsse
 from fastsse import _codec, _codec_py, event

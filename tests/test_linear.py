@@ -18,7 +18,7 @@ from types import ModuleType
 
 import pytest
 from linear import SHAPES
-from twin import TWINS
+from twins import CODEC, NAMES
 
 import fastsse
 
@@ -64,19 +64,19 @@ def counted(twin: str, out: Path) -> Counts:
     return dict(zip(names, zip(counts[1::3], counts[2::3], strict=True), strict=True))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Counts]]]:
     """Every twin that is here, counted at the same time: the counts do not mind."""
     folder = tmp_path_factory.mktemp("callgrind")
     with ThreadPoolExecutor() as threads:
         yield {
-            twin: threads.submit(counted, twin, folder / name)
-            for name, twin in TWINS.items()
+            twin: threads.submit(counted, twin, folder / twin)
+            for twin in map(CODEC.format, NAMES)
             if find_spec(twin)
         }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def counts(codec: ModuleType, counting: dict[str, Future[Counts]]) -> Counts:
     return counting[codec.__name__].result()
 

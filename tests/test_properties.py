@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from standard import MAX_RETRY, Fields, Reading, fields_of, read
-from twin import load_twin
+from twins import load_twin
 
 Twins = tuple[ModuleType, ModuleType]
 

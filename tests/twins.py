@@ -1,4 +1,4 @@
-"""Loading one twin by name, for the fixtures that run a test over both."""
+"""Loading one twin by name, and what to do where the compiled one is missing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from types import ModuleType
 
 import pytest
 
-__all__ = ["CODEC", "PUMP", "load_twin"]
+__all__ = ["CODEC", "INSTALL", "NAMES", "PUMP", "is_set", "load_twin"]
 
+NAMES = ("py", "c")
 CODEC = "fastsse._codec_{}"
 PUMP = "fastsse.broadcast._pump_{}"
 INSTALL = "build it: python -m pip install --editable ."
 
 
 def is_set(variable: str) -> bool:
+    """Whether an environment variable says yes, read as the chooser and the build read it."""
     return os.environ.get(variable, "0") not in ("", "0")
 
 

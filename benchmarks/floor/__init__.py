@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["FloorUnavailable", "load"]
+__all__ = ["FloorUnavailable", "level", "load"]
 
 HERE = Path(__file__).parent
 SOURCES = (HERE / "floor.c", HERE / "setup.py")
@@ -24,6 +24,17 @@ SOURCES = (HERE / "floor.c", HERE / "setup.py")
 
 class FloorUnavailable(ImportError):
     """The floor cannot be built here; the message says why."""
+
+
+@cache
+def level() -> str:
+    """What the floor is built for: the processor's AVX2 where it has that, else what every x86-64 has."""
+    try:
+        known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        known = ""
+    flags = next((line.split() for line in known.splitlines() if line.startswith("flags")), [])
+    return "x86-64-v3" if {"avx2", "bmi1", "bmi2", "fma", "movbe", "abm"} <= set(flags) else "x86-64"
 
 
 @cache
@@ -37,7 +48,7 @@ def load() -> ModuleType:
         raise FloorUnavailable(f"the floor is x86-64 only, this is {platform.machine()}")
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise FloorUnavailable("the floor is for CPython with the GIL")
-    built = _folder() / f"floor{sysconfig.get_config_var('EXT_SUFFIX')}"
+    built = _folder() / level() / f"floor{sysconfig.get_config_var('EXT_SUFFIX')}"
     if not built.exists() or built.stat().st_mtime < max(s.stat().st_mtime for s in SOURCES):
         _build(built)
     spec = importlib.util.spec_from_file_location("floor", built)
@@ -62,7 +73,10 @@ def _build(built: Path) -> None:
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--force"]
         command += ["--build-lib", folder, "--build-temp", folder]
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "FLOOR_FOR": level()}
+        done = subprocess.run(
+            command, cwd=HERE, env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise FloorUnavailable(f"the floor does not build: {done.stderr.strip()[-400:]}")
         os.replace(Path(folder) / built.name, built)

@@ -2,7 +2,8 @@
  *
  * Written by hand against the CPython API, for measuring only. It has no size limits, no comment callback, no
  * checks of types that a caller needs, and one state per process. What the product may not do is done here: the
- * scratch buffers and the pool of events are file-scope, so this wants the GIL. x86-64 only.
+ * scratch buffers and the pool of events are file-scope, so this wants the GIL. x86-64 only, and built for the
+ * processor at hand: with AVX2 where it has it, with SSE2 where not.
  *
  * What makes it fast, in the order of what it saves:
  *   - one pass of 64-byte masks answers LF, CR and "not ASCII" at once; lines are bits;
@@ -40,24 +41,29 @@ ALWAYS_INLINE uint32_t load32(const uint8_t *p)
 ALWAYS_INLINE __m128i load(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
 ALWAYS_INLINE void store(void *p, __m128i v) { _mm_storeu_si128((__m128i *)p, v); }
 
-static int has_avx2;
-
-__attribute__((target("avx2"), noinline)) static void copy_wide(uint8_t *out, const uint8_t *p, size_t n)
-{
-    for (size_t i = 0; i + 32 <= n; i += 32)
-        _mm256_storeu_si256((__m256i *)(out + i), _mm256_loadu_si256((const __m256i *)(p + i)));
-    _mm256_storeu_si256((__m256i *)(out + n - 32), _mm256_loadu_si256((const __m256i *)(p + n - 32)));
-}
-
 /* memcpy, without its call where the text is a line, and without "rep movsb", which is counted byte by byte. */
 ALWAYS_INLINE void copy(uint8_t *out, const uint8_t *p, size_t n)
 {
+#ifdef __AVX2__
+    if (n >= 32 && n <= 1024) {
+        for (size_t i = 0; i + 32 <= n; i += 32)
+            _mm256_storeu_si256((__m256i *)(out + i), _mm256_loadu_si256((const __m256i *)(p + i)));
+        _mm256_storeu_si256((__m256i *)(out + n - 32), _mm256_loadu_si256((const __m256i *)(p + n - 32)));
+        return;
+    }
+    if (n > 1024) {
+        for (size_t i = 0; i + 128 <= n; i += 128)
+            for (size_t j = i; j < i + 128; j += 32)
+                _mm256_storeu_si256((__m256i *)(out + j), _mm256_loadu_si256((const __m256i *)(p + j)));
+        for (size_t j = n - 128; j < n; j += 32)
+            _mm256_storeu_si256((__m256i *)(out + j), _mm256_loadu_si256((const __m256i *)(p + j)));
+        return;
+    }
+#endif
     if (n >= 16 && n <= 128) {
         for (size_t i = 0; i + 16 <= n; i += 16)
             store(out + i, load(p + i));
         store(out + n - 16, load(p + n - 16));
-    } else if (n >= 1024 && has_avx2) {
-        copy_wide(out, p, n);
     } else {
         memcpy(out, p, n);
     }
@@ -104,6 +110,37 @@ ALWAYS_INLINE void mask16(Masks *m, __m128i v, unsigned shift)
     m->high |= (uint64_t)(uint32_t)_mm_movemask_epi8(v) << shift;
 }
 
+/* Most blocks have line feeds alone: what is rare is asked for once, and looked for when it is there.
+ * A block is plain when it is ASCII with nothing below 0x0E, among which LF and CR are: one signed compare. */
+#ifdef __AVX2__
+ALWAYS_INLINE __m256i wide(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+
+ALWAYS_INLINE uint64_t bits64(__m256i a, __m256i b)
+{
+    return (uint64_t)(uint32_t)_mm256_movemask_epi8(a) | (uint64_t)(uint32_t)_mm256_movemask_epi8(b) << 32;
+}
+
+ALWAYS_INLINE Masks masks64(const uint8_t *p)
+{
+    const __m256i lf = _mm256_set1_epi8('\n'), cr = _mm256_set1_epi8('\r');
+    __m256i a = wide(p), b = wide(p + 32);
+    __m256i ra = _mm256_cmpeq_epi8(a, cr), rb = _mm256_cmpeq_epi8(b, cr);
+    __m256i rare = _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(ra, rb));
+    Masks m = {bits64(_mm256_cmpeq_epi8(a, lf), _mm256_cmpeq_epi8(b, lf)), 0, 0};
+    if (_mm256_movemask_epi8(rare)) {
+        m.cr = bits64(ra, rb);
+        m.high = bits64(a, b);
+    }
+    return m;
+}
+
+ALWAYS_INLINE int is_plain64(const uint8_t *p)
+{
+    const __m256i edge = _mm256_set1_epi8(0x0E);
+    __m256i low = _mm256_or_si256(_mm256_cmpgt_epi8(edge, wide(p)), _mm256_cmpgt_epi8(edge, wide(p + 32)));
+    return _mm256_testz_si256(low, low);
+}
+#else
 ALWAYS_INLINE uint64_t bits64(__m128i a, __m128i b, __m128i c, __m128i d)
 {
     return (uint64_t)(uint32_t)_mm_movemask_epi8(a) | (uint64_t)(uint32_t)_mm_movemask_epi8(b) << 16
@@ -115,7 +152,6 @@ ALWAYS_INLINE __m128i any64(__m128i a, __m128i b, __m128i c, __m128i d)
     return _mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d));
 }
 
-/* Most blocks have line feeds alone: what is rare is asked for once, and looked for when it is there. */
 ALWAYS_INLINE Masks masks64(const uint8_t *p)
 {
     const __m128i lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
@@ -123,21 +159,22 @@ ALWAYS_INLINE Masks masks64(const uint8_t *p)
     __m128i ra = _mm_cmpeq_epi8(a, cr), rb = _mm_cmpeq_epi8(b, cr), rc = _mm_cmpeq_epi8(c, cr), rd = _mm_cmpeq_epi8(d, cr);
     Masks m = {0, 0, 0};
     m.lf = bits64(_mm_cmpeq_epi8(a, lf), _mm_cmpeq_epi8(b, lf), _mm_cmpeq_epi8(c, lf), _mm_cmpeq_epi8(d, lf));
-    if (_mm_movemask_epi8(any64(ra, rb, rc, rd)))
+    if (_mm_movemask_epi8(_mm_or_si128(any64(ra, rb, rc, rd), any64(a, b, c, d)))) {
         m.cr = bits64(ra, rb, rc, rd);
-    if (_mm_movemask_epi8(any64(a, b, c, d)))
         m.high = bits64(a, b, c, d);
+    }
     return m;
 }
 
-/* Whether 64 bytes are plain: ASCII, and nothing below 0x0E, among which LF and CR are. One signed compare. */
 ALWAYS_INLINE int is_plain64(const uint8_t *p)
 {
     const __m128i edge = _mm_set1_epi8(0x0E);
-    __m128i a = _mm_or_si128(_mm_cmplt_epi8(load(p), edge), _mm_cmplt_epi8(load(p + 16), edge));
-    __m128i b = _mm_or_si128(_mm_cmplt_epi8(load(p + 32), edge), _mm_cmplt_epi8(load(p + 48), edge));
-    return _mm_movemask_epi8(_mm_or_si128(a, b)) == 0;
+    return _mm_movemask_epi8(any64(
+               _mm_cmplt_epi8(load(p), edge), _mm_cmplt_epi8(load(p + 16), edge),
+               _mm_cmplt_epi8(load(p + 32), edge), _mm_cmplt_epi8(load(p + 48), edge)))
+        == 0;
 }
+#endif
 
 /* Fewer than 64 bytes, with loads that overlap instead of a padded copy. */
 ALWAYS_INLINE Masks masks_short(const uint8_t *p, size_t n)
@@ -1025,50 +1062,49 @@ ALWAYS_INLINE __m128i line_ends(__m128i v)
     return _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\n')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\r')));
 }
 
-/* The same for long text, where the width of the registers is what counts. A multiple of 128 bytes. */
-__attribute__((target("avx2"), noinline)) static int copy_long(uint8_t *out, const uint8_t *p, size_t n)
+#ifdef __AVX2__
+ALWAYS_INLINE __m256i wide_line_ends(__m256i v)
 {
-    const __m256i lf = _mm256_set1_epi8('\n'), cr = _mm256_set1_epi8('\r');
-    for (size_t i = 0; i < n; i += 128) {
-        __m256i found = _mm256_setzero_si256();
-        for (size_t j = i; j < i + 128; j += 32) {
-            __m256i v = _mm256_loadu_si256((const __m256i *)(p + j));
-            _mm256_storeu_si256((__m256i *)(out + j), v);
-            found = _mm256_or_si256(found, _mm256_or_si256(_mm256_cmpeq_epi8(v, lf), _mm256_cmpeq_epi8(v, cr)));
-        }
-        if (UNLIKELY(!_mm256_testz_si256(found, found)))
-            return HAS_LINE_END;
-    }
-    return ONE_LINE;
+    return _mm256_or_si256(
+        _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\n')), _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\r')));
 }
+
+ALWAYS_INLINE __m256i copy32(uint8_t *out, const uint8_t *p)
+{
+    __m256i v = wide(p);
+    _mm256_storeu_si256((__m256i *)out, v);
+    return wide_line_ends(v);
+}
+#endif
 
 /* Copy `n` bytes and say whether a line end is among them. Stores stay inside `n`. */
 ALWAYS_INLINE int copy_line(uint8_t *out, const uint8_t *p, size_t n)
 {
     __m128i found = _mm_setzero_si128();
-    if (n >= 16) {
+#ifdef __AVX2__
+    if (n >= 32) {
+        __m256i any = copy32(out + n - 32, p + n - 32);
         size_t i = 0;
-        if (UNLIKELY(n >= 1024 && has_avx2)) {
-            i = n & ~(size_t)127;
-            if (copy_long(out, p, i))
-                return HAS_LINE_END;
-        }
-        for (; i + 64 <= n; i += 64) {
-            __m128i a = load(p + i), b = load(p + i + 16), c = load(p + i + 32), d = load(p + i + 48);
-            store(out + i, a);
-            store(out + i + 16, b);
-            store(out + i + 32, c);
-            store(out + i + 48, d);
-            __m128i ab = _mm_or_si128(line_ends(a), line_ends(b));
-            __m128i cd = _mm_or_si128(line_ends(c), line_ends(d));
-            found = _mm_or_si128(found, _mm_or_si128(ab, cd));
-            if (UNLIKELY((i & 4095) == 0) && _mm_movemask_epi8(found))
+        for (; i + 128 <= n; i += 128) {
+            __m256i ab = _mm256_or_si256(copy32(out + i, p + i), copy32(out + i + 32, p + i + 32));
+            __m256i cd = _mm256_or_si256(copy32(out + i + 64, p + i + 64), copy32(out + i + 96, p + i + 96));
+            any = _mm256_or_si256(any, _mm256_or_si256(ab, cd));
+            if (UNLIKELY((i & 4095) == 0) && !_mm256_testz_si256(any, any))
                 return HAS_LINE_END; /* so that long text of short lines is not copied for nothing */
         }
+        for (; i + 32 <= n; i += 32)
+            any = _mm256_or_si256(any, copy32(out + i, p + i));
+        return _mm256_testz_si256(any, any) ? ONE_LINE : HAS_LINE_END;
+    }
+#endif
+    if (n >= 16) {
+        size_t i = 0;
         for (; i + 16 <= n; i += 16) {
             __m128i v = load(p + i);
             store(out + i, v);
             found = _mm_or_si128(found, line_ends(v));
+            if (UNLIKELY((i & 4095) == 0) && _mm_movemask_epi8(found))
+                return HAS_LINE_END;
         }
         __m128i v = load(p + n - 16);
         store(out + n - 16, v);
@@ -1428,24 +1464,34 @@ ALWAYS_INLINE int name_index(PyObject *name)
     return -1;
 }
 
-static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+/* Data alone, ASCII: the commonest call, and nothing else in its way. */
+ALWAYS_INLINE PyObject *encode_line(PyObject *data)
 {
-    (void)module;
-    PyObject *given[4] = {NULL, NULL, NULL, NULL};
-    if (UNLIKELY(count != 1)) {
-        PyErr_SetString(PyExc_TypeError, "encode() takes data, and fields by keyword");
+    size_t n = (size_t)PyUnicode_GET_LENGTH(data);
+    PyObject *block = bytes_new(n + 8);
+    if (UNLIKELY(block == NULL))
         return NULL;
+    uint8_t *out = put_prefix((uint8_t *)PyBytes_AS_STRING(block));
+    if (LIKELY(copy_line(out, PyUnicode_DATA(data), n) == ONE_LINE)) {
+        memcpy(out + n, "\n\n", 2);
+        return block;
     }
-    if (keywords != NULL) {
-        Py_ssize_t many = PyTuple_GET_SIZE(keywords);
-        for (Py_ssize_t i = 0; i < many; i++) {
-            int at = name_index(PyTuple_GET_ITEM(keywords, i));
-            if (UNLIKELY(at < 0)) {
-                PyErr_SetString(PyExc_TypeError, "encode() got an unknown keyword");
-                return NULL;
-            }
-            given[at] = args[1 + i] == Py_None ? NULL : args[1 + i];
+    Py_DECREF(block);
+    Fields f = {data, NULL, NULL, NULL};
+    return encode_scratch(&f);
+}
+
+NEVER_INLINE PyObject *encode_fields(PyObject *const *args, PyObject *keywords)
+{
+    PyObject *given[4] = {NULL, NULL, NULL, NULL};
+    Py_ssize_t many = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    for (Py_ssize_t i = 0; i < many; i++) {
+        int at = name_index(PyTuple_GET_ITEM(keywords, i));
+        if (UNLIKELY(at < 0)) {
+            PyErr_SetString(PyExc_TypeError, "encode() got an unknown keyword");
+            return NULL;
         }
+        given[at] = args[1 + i] == Py_None ? NULL : args[1 + i];
     }
     Fields f = {args[0], given[0], given[1], given[2]};
     if (LIKELY(PyUnicode_CheckExact(f.data))) {
@@ -1456,6 +1502,18 @@ static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t coun
         return NULL;
     }
     return encode_scratch(&f);
+}
+
+static PyObject *encode(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    (void)module;
+    if (UNLIKELY(count != 1)) {
+        PyErr_SetString(PyExc_TypeError, "encode() takes data, and fields by keyword");
+        return NULL;
+    }
+    if (LIKELY(keywords == NULL && PyUnicode_CheckExact(args[0]) && PyUnicode_IS_ASCII(args[0])))
+        return encode_line(args[0]);
+    return encode_fields(args, keywords);
 }
 
 static PyObject *json_dumps;
@@ -1545,7 +1603,6 @@ PyMODINIT_FUNC PyInit_floor(void)
     for (int i = 0; i < 4; i++)
         if ((names[i] = PyUnicode_InternFromString(spelled[i])) == NULL)
             return NULL;
-    has_avx2 = __builtin_cpu_supports("avx2");
     empty_text = PyUnicode_InternFromString("");
     message_text = PyUnicode_InternFromString("message");
     if (empty_text == NULL || message_text == NULL)

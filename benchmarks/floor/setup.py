@@ -4,7 +4,7 @@ import os
 
 from setuptools import Extension, setup
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+FOR = os.environ.get("FLOOR_FOR", "x86-64")  # what gcc's -march is told
 
 setup(
     name="fastsse-floor",
@@ -14,7 +14,7 @@ setup(
         Extension(
             "floor",
             ["floor.c"],
-            extra_compile_args=["-O3", "-std=c11", "-Wall", "-Wextra", "-Werror"],
+            extra_compile_args=[f"-march={FOR}", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror"],
         )
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from servers import DEADLINE, Clients, Server, free_port, serve
-from twin import is_set
+from twins import is_set
 
 from fastsse import decode
 

@@ -21,7 +21,11 @@ def case_of(data: bytes) -> Case:
     provider = atheris.FuzzedDataProvider(data)
     limit = provider.ConsumeIntInRange(0, 200)
     listening = provider.ConsumeBool()
-    shares = [provider.ConsumeProbability() for _ in range(provider.ConsumeIntInRange(0, 5))]
+    again = provider.ConsumeBool()
+    shares = [
+        [provider.ConsumeProbability() for _ in range(provider.ConsumeIntInRange(0, 4))]
+        for _ in range(2)
+    ]
     texts = [
         provider.ConsumeUnicode(provider.ConsumeIntInRange(0, 20))
         if provider.ConsumeBool()
@@ -30,10 +34,9 @@ def case_of(data: bytes) -> Case:
     ]
     retry = provider.ConsumeInt(9) if provider.ConsumeBool() else None
     stream = provider.ConsumeBytes(provider.remaining_bytes())
-    cuts = tuple(sorted(int(share * len(stream)) for share in shares))
-    return Case(
-        stream, cuts, limit or None, listening, (texts[0], texts[1], texts[2], retry, texts[3])
-    )
+    cuts, others = (tuple(sorted(int(one * len(stream)) for one in some)) for some in shares)
+    fields = (texts[0], texts[1], texts[2], retry, texts[3])
+    return Case(stream, cuts, others, limit or None, listening, again, fields)
 
 
 def test_one(data: bytes) -> None:

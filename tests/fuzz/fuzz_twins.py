@@ -2,10 +2,11 @@
 
     python tests/fuzz/fuzz_twins.py --executions 10_000_000 --seed 1 --jobs 2
 
-An execution is one stream of nasty tokens, cut at random. The pure twin reads it whole; the compiled one reads
-it in random chunks, and both must tell the same events, ids, reconnection times, comments and failures. Then
-both write random fields, and what they wrote is read again. Every so often the judge of the tests
-(`standard.py`) reads along. Exit code 0: all agreed. 1: they did not, and the smallest such case is printed.
+An execution is one stream of nasty tokens. Each twin reads it in random chunks of its own (some of them whole),
+and both must tell the same events, ids, reconnection times, comments and failures; some go on after a failure,
+and after a reset. Then both write random fields, and what they wrote is read again. Every so often the judge of
+the tests (`standard.py`) reads along. Exit code 0: all agreed. 1: they did not, and the smallest such case that
+could be made is printed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from fastsse.errors import EventTooLarge, InvalidField, LineTooLong  # noqa: E40
 
 BATCH = 2000  # executions between two looks at the clock and at the queue
 JUDGED = 64  # one execution in so many is also read by the judge, who is slow
-WHOLE, MINUS = 16, 8  # one execution in so many is not cut; is without a limit
+UNLIMITED = 8  # one execution in so many has no limit
 
 # 256 tokens, so that a random byte names one; what decides something stands more than once.
 _LINES = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r", b"\r\r\n"] * 5
@@ -38,6 +39,11 @@ _NAMES = [b"data", b"data:", b"data: ", b"data: x\n", b"data:\n", b"data\n", b"d
 _IDS = [b"id: 1\n", b"id:2\r\n", b"id\n", b"id:", b"id: ", b"id: a\0b\n", b"id: \xc3\xa9\n"] * 3
 _TYPES = [b"event: e\n", b"event:", b"event: message\n", b"event\n", b"event: eee\r"] * 3
 _TIMES = [b"retry: 5\n", b"retry:", b"retry: 007\r", b"retry: x\n", b"9" * 19, b"9" * 21] * 2
+_TIMES += [
+    b"retry: 1234567890123456789\n",
+    b"retry: 9223372036854775807\n",
+    b"retry: 9223372036854775808\r",
+]
 _COMMENTS = [b":\n", b": ping\n", b":", b": ", b"::\r\n"] * 3
 _OTHERS = [
     *[
@@ -103,14 +109,38 @@ LETTERS = [
     ],
 ]
 
+NUMBERS = [
+    0,
+    1,
+    5,
+    9,
+    10,
+    99,
+    100,
+    3000,
+    2**31,
+    2**32,
+    2**53,
+    10**18,
+    2**63 - 1,
+    2**63,
+    2**64,
+    -1,
+    True,
+    "5",
+    1.5,
+]
+
 
 class Case(NamedTuple):
     """One execution, small enough to print: what both twins are given."""
 
     stream: bytes
-    cuts: tuple[int, ...]
+    cuts: tuple[int, ...]  # for the pure twin
+    others: tuple[int, ...]  # for the compiled one
     limit: int | None
     listening: bool
+    again: bool  # feed once more, reset, feed once more
     fields: tuple[Any, ...]  # data, event, id, retry, comment
 
 
@@ -120,11 +150,13 @@ def make(random: Random) -> Case:
     picked = random.randbytes(1 + shape[0] % 24 if shape[0] < 250 else shape[1])
     stream = STARTS[shape[2] % 8] + b"".join([TOKENS[octet] for octet in picked])
     size = len(stream) + 1
-    cuts = tuple(sorted([octet * size >> 8 for octet in random.randbytes(shape[3] % 7)]))
+    cuts = tuple(sorted([octet * size >> 8 for octet in random.randbytes(shape[3] % 4)]))
+    others = tuple(sorted([octet * size >> 8 for octet in random.randbytes(shape[6] % 7)]))
     if shape[3] >= 252:
-        cuts = tuple(range(size))
-    limit = 1 + shape[4] * (1 + shape[5] % 3) if shape[4] % MINUS else None
-    return Case(stream, cuts, limit, bool(shape[5] & 4), _fields(random.randbytes(18)))
+        others = tuple(range(size))
+    limit = 1 + shape[4] * (1 + shape[5] % 3) if shape[4] % UNLIMITED else None
+    fields = _fields(random.randbytes(18))
+    return Case(stream, cuts, others, limit, bool(shape[5] & 4), not shape[5] & 56, fields)
 
 
 def _fields(octets: bytes) -> tuple[Any, ...]:
@@ -139,35 +171,53 @@ def _fields(octets: bytes) -> tuple[Any, ...]:
         data,
         texts[6] + texts[7] if mask & 16 else None,
         texts[8] if mask & 32 else None,
-        int.from_bytes(octets[12:18], "big") >> octets[12] % 48 if mask & 64 else None,
+        NUMBERS[octets[12] % len(NUMBERS)] if mask & 64 else None,
         texts[9] + texts[0] if mask & 128 else None,
     )
 
 
-def tell(twin: Any, chunks: list[bytes], limit: int | None, listening: bool) -> tuple[Any, ...]:
-    """All that a decoder tells of the chunks, to its end or its failure."""
+def tell(
+    twin: Any, chunks: list[bytes], limit: int | None, listening: bool, again: bool = False
+) -> list[Any]:
+    """All that a decoder tells of the chunks, to its end or its failure; and then again, if asked."""
     comments: list[str] = []
     decoder = twin.Decoder(max_event_size=limit, on_comment=comments.append if listening else None)
-    events: list[Any] = []
-    failure = None
-    try:
-        for chunk in chunks:
-            events += decoder.feed(chunk)
-    except EventTooLarge as error:
-        events += error.events
-        failure = error.limit
-    return events, failure, decoder.last_event_id, decoder.retry, comments
+    told: list[Any] = []
+    while True:
+        events: list[Any] = []
+        failure = None
+        try:
+            for chunk in chunks:
+                events += decoder.feed(chunk)
+        except EventTooLarge as error:
+            events += error.events
+            failure = error.limit
+        told += [events, failure, decoder.last_event_id, decoder.retry]
+        if not again or len(told) == 12:
+            told.append(comments)
+            return told
+        if len(told) == 8:
+            decoder.reset()
 
 
-def split(twin: Any, chunks: list[bytes], limit: int | None) -> tuple[list[bytes], int | None]:
+def split(twin: Any, chunks: list[bytes], limit: int | None, again: bool = False) -> list[Any]:
+    """The same for the lines of a splitter."""
     splitter = twin.LineSplitter(max_line_size=limit)
-    lines: list[bytes] = []
-    try:
-        for chunk in chunks:
-            lines += splitter.feed(chunk)
-    except LineTooLong as error:
-        return lines + error.lines, error.limit
-    return lines, None
+    told: list[Any] = []
+    while True:
+        lines: list[bytes] = []
+        failure = None
+        try:
+            for chunk in chunks:
+                lines += splitter.feed(chunk)
+        except LineTooLong as error:
+            lines += error.lines
+            failure = error.limit
+        told += [lines, failure]
+        if not again or len(told) == 6:
+            return told
+        if len(told) == 4:
+            splitter.reset()
 
 
 def write(twin: Any, fields: tuple[Any, ...]) -> Any:
@@ -178,32 +228,36 @@ def write(twin: Any, fields: tuple[Any, ...]) -> Any:
         return error.args
 
 
-def sliced(case: Case) -> list[bytes]:
-    if not case.cuts:
-        return [case.stream]
-    places = [0, *case.cuts, len(case.stream)]
-    return [case.stream[places[i] : places[i + 1]] for i in range(len(places) - 1)]
+def sliced(stream: bytes, cuts: tuple[int, ...]) -> list[bytes]:
+    if not cuts:
+        return [stream]
+    places = [0, *cuts, len(stream)]
+    return [stream[places[i] : places[i + 1]] for i in range(len(places) - 1)]
 
 
 def disagreement(case: Case, judged: bool = True) -> str:
     """What the twins do not agree on; empty when they do."""
-    stream, _, limit, listening, fields = case
-    whole, chunks = [stream], sliced(case)
-    if tell(pure, whole, limit, listening) != tell(compiled, chunks, limit, listening):
+    stream, cuts, others, limit, listening, again, fields = case
+    chunks, other = sliced(stream, cuts), sliced(stream, others)
+    if tell(pure, chunks, limit, listening, again) != tell(
+        compiled, other, limit, listening, again
+    ):
         return "decoding"
-    if judged and _misread(stream, chunks):
-        return "decoding, says the judge"
-    if judged and split(pure, whole, limit) != split(compiled, chunks, limit):
+    if (again or judged) and split(pure, chunks, limit, again) != split(
+        compiled, other, limit, again
+    ):
         return "splitting lines"
+    if judged and (_misread(pure, stream, chunks) or _misread(compiled, stream, other)):
+        return "decoding, says the judge"
     block = write(pure, fields)
     if block != write(compiled, fields):
         return "writing"
     return "" if type(block) is tuple else _lost(block, fields, judged)
 
 
-def _misread(stream: bytes, chunks: list[bytes]) -> bool:
+def _misread(twin: Any, stream: bytes, chunks: list[bytes]) -> bool:
     reading = read(stream)
-    events, _, last_event_id, retry, comments = tell(compiled, chunks, None, True)
+    events, _, last_event_id, retry, comments = tell(twin, chunks, None, True)
     return (list(map(fields_of, events)), last_event_id, retry, comments) != tuple(reading)
 
 
@@ -244,23 +298,32 @@ def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
     while size:
         smaller = False
         for at in range(0, len(case.stream), size):
-            stream = case.stream[:at] + case.stream[at + size :]
-            cuts = tuple(
-                min(cut if cut <= at else max(at, cut - size), len(stream)) for cut in case.cuts
-            )
-            if fails(case._replace(stream=stream, cuts=cuts)):
-                case, smaller = case._replace(stream=stream, cuts=cuts), True
+            cut = _without(case, at, size)
+            if fails(cut):
+                case, smaller = cut, True
                 break
         size = size if smaller else size // 2
-    for index in reversed(range(len(case.cuts))):
-        fewer = case._replace(cuts=case.cuts[:index] + case.cuts[index + 1 :])
-        case = fewer if fails(fewer) else case
-    for simpler in (case._replace(limit=None), case._replace(listening=False)):
-        case = simpler if fails(simpler) else case
+    for name in ("cuts", "others"):
+        for index in reversed(range(len(getattr(case, name)))):
+            places = getattr(case, name)
+            fewer = case._replace(**{name: places[:index] + places[index + 1 :]})
+            case = fewer if fails(fewer) else case
+    for simpler in ({"again": False}, {"limit": None}, {"listening": False}):
+        simple = case._replace(**simpler)
+        case = simple if fails(simple) else case
     for index in range(len(case.fields)):
         fields = (*case.fields[:index], None, *case.fields[index + 1 :])
         case = case._replace(fields=fields) if fails(case._replace(fields=fields)) else case
     return case
+
+
+def _without(case: Case, at: int, size: int) -> Case:
+    stream = case.stream[:at] + case.stream[at + size :]
+
+    def moved(cuts: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(min(cut if cut <= at else max(at, cut - size), len(stream)) for cut in cuts)
+
+    return case._replace(stream=stream, cuts=moved(case.cuts), others=moved(case.others))
 
 
 def work(job: tuple[int, int]) -> tuple[int, Case | None]:
@@ -278,13 +341,14 @@ def report(case: Case) -> None:
     case = shrink(case, lambda smaller: bool(disagreement(smaller)))
     print(f"\nthe twins disagree: {disagreement(case)}")
     print(f"  {case!r}")
-    for name, twin in (("pure", pure), ("compiled", compiled)):
-        print(f"{name}:")
-        print(f"  whole  {tell(twin, [case.stream], case.limit, case.listening)!r}")
-        print(f"  cut    {tell(twin, sliced(case), case.limit, case.listening)!r}")
-        print(f"  lines  {split(twin, sliced(case), case.limit)!r}")
-        print(f"  wrote  {write(twin, case.fields)!r}")
-    print(f"judge:\n  {read(case.stream)!r}")
+    stream, cuts, others, limit, listening, again, fields = case
+    for name, twin, places in (("pure", pure, cuts), ("compiled", compiled, others)):
+        chunks = sliced(stream, places)
+        print(f"{name}, fed {chunks!r}:")
+        print(f"  events  {tell(twin, chunks, limit, listening, again)!r}")
+        print(f"  lines   {split(twin, chunks, limit, again)!r}")
+        print(f"  wrote   {write(twin, fields)!r}")
+    print(f"the judge:\n  {read(stream)!r}")
 
 
 def main(arguments: list[str] | None = None) -> int:
