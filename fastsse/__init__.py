@@ -69,21 +69,18 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_LATER = dict.fromkeys(
-    ("EventSourceResponse", "last_event_id"), "fastsse.response"
-) | dict.fromkeys(
-    (
-        "Block",
-        "aiter_blocks",
-        "aiter_events",
-        "aiter_json",
-        "in_thread",
-        "iter_blocks",
-        "iter_events",
-        "iter_json",
-    ),
-    "fastsse.streams",
-)
+_LATER: dict[str, str] = {
+    "Block": "fastsse.streams",
+    "EventSourceResponse": "fastsse.response",
+    "aiter_blocks": "fastsse.streams",
+    "aiter_events": "fastsse.streams",
+    "aiter_json": "fastsse.streams",
+    "in_thread": "fastsse.streams",
+    "iter_blocks": "fastsse.streams",
+    "iter_events": "fastsse.streams",
+    "iter_json": "fastsse.streams",
+    "last_event_id": "fastsse.response",
+}
 
 
 def __getattr__(name: str) -> Any:

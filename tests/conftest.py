@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from types import ModuleType
 
 import pytest
@@ -10,6 +11,10 @@ from twins import NAMES, load_twin
 
 settings.register_profile("fastsse", deadline=None, print_blob=True)
 settings.load_profile("fastsse")
+
+# A shell's background job ignores SIGINT, and so would every process that a test starts to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=NAMES)

@@ -261,6 +261,8 @@ PRELUDE = """
 import asyncio, os, signal, sys, threading
 from fastsse._signals import heed_one_sigterm, on_shutdown
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in the background
+
 def run(main):
     if sys.argv[1] == "uvloop":
         import uvloop

@@ -34,7 +34,9 @@ def level() -> str:
     except OSError:
         known = ""
     flags = next((line.split() for line in known.splitlines() if line.startswith("flags")), [])
-    return "x86-64-v3" if {"avx2", "bmi1", "bmi2", "fma", "movbe", "abm"} <= set(flags) else "x86-64"
+    return (
+        "x86-64-v3" if {"avx2", "bmi1", "bmi2", "fma", "movbe", "abm"} <= set(flags) else "x86-64"
+    )
 
 
 @cache

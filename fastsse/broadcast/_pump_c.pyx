@@ -1,5 +1,5 @@
 # cython: language_level=3, binding=False, freethreading_compatible=True
-"""The pump, compiled: the same names in the same order as `_pump_py.py`. Waiting (`finish`) is Python in both."""
+"""The pump, compiled: the same names in the same order as `_pump_py.py`. `finish` is Python in both."""
 
 cimport cython
 from cpython.object cimport PyObject
@@ -72,7 +72,7 @@ cdef extern from *:
     """
     static int fastsse_error_is_set(void) { return -1; }
 
-    /* What an awaitable is stepped by: a coroutine is its own iterator, others say. Steals nothing; NULL with an error. */
+    /* What an awaitable is stepped by: a coroutine is its own iterator, others say. NULL with an error. */
     static PyObject *fastsse_iterator_of(PyObject *awaitable)
     {
         PyAsyncMethods *async;
@@ -80,14 +80,16 @@ cdef extern from *:
             return Py_NewRef(awaitable);
         async = Py_TYPE(awaitable)->tp_as_async;
         if (async == NULL || async->am_await == NULL) {
-            PyErr_Format(PyExc_TypeError, "send must return an awaitable, not %.100s", Py_TYPE(awaitable)->tp_name);
+            const char *name = Py_TYPE(awaitable)->tp_name;
+            PyErr_Format(PyExc_TypeError, "send must return an awaitable, not %.100s", name);
             return NULL;
         }
         return async->am_await(awaitable);
     }
 
     /* Call and step once. *iterator is a new reference unless the call failed. */
-    static PySendResult fastsse_call(PyObject *call, PyObject *message, PyObject **iterator, PyObject **result)
+    static PySendResult fastsse_call(
+        PyObject *call, PyObject *message, PyObject **iterator, PyObject **result)
     {
         PyObject *awaitable = PyObject_CallOneArg(call, message);
         *iterator = *result = NULL;

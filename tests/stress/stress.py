@@ -68,6 +68,9 @@ class Server:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-2000:].strip()
 
+    def close(self) -> None:
+        self._log.close()
+
 
 def _command(kind: str, port: int) -> list[str]:
     python = [sys.executable, "-m"]
@@ -293,6 +296,7 @@ class Stress:
         said = server.said()
         if "Traceback" in said:
             self._faults.append(f"{life}: {said}")
+        server.close()
 
     # Publishers.
 

@@ -212,6 +212,14 @@ CONTENDERS: dict[str, Contender] = {
             _packages("sse-starlette granian uvloop", "sse-starlette", "granian", "uvloop"),
         ),
         Contender(
+            "sse-starlette wrapped",
+            _uvicorn(f"{MODULES}.sse_starlette_wrapped:app"),
+            _versions("sse-starlette", "uvicorn"),
+            _packages(
+                "sse-starlette uvicorn httptools uvloop", "sse-starlette", "uvicorn", "httptools"
+            ),
+        ),
+        Contender(
             "FastAPI/uvicorn",
             _uvicorn(f"{MODULES}.fastapi_app:app"),
             _versions("fastapi", "uvicorn"),
