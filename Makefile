@@ -25,7 +25,7 @@ bench: $(VENV)/.group-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 # Every gate but the tests themselves, or those named: make check ARGS="lint types".
-check: $(addprefix $(VENV)/.group-,server-test bench lint packaging)
+check: $(addprefix $(VENV)/.group-,build server-test bench lint packaging)
 	@VENV=$(VENV) .ci/check $(ARGS)
 
 clean:

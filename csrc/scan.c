@@ -264,7 +264,7 @@ void *sse_write_text(void *to, const void *stop, int width, const unsigned char 
 
 int sse_is_utf8(const unsigned char *utf8, size_t size)
 {
-    unsigned char nowhere;
+    unsigned char nowhere = 0;
     return write_text(&nowhere, &nowhere, 0, utf8, size) != NULL;
 }
 

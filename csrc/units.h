@@ -134,6 +134,9 @@ SSE_INLINE unsigned char *SSE_NAME(put_line, SSE_WIDTH)(
     unsigned char *to, const unsigned char *stop, const SSE_UNIT *text, size_t length, size_t *at)
 {
     size_t i = *at;
+#ifndef SSE_HAVE_SSE2
+    (void)stop;
+#endif
     while (i < length) {
         const uint32_t code = text[i];
         if (code < 0x80) {
@@ -168,14 +171,9 @@ SSE_INLINE unsigned char *SSE_NAME(put_line, SSE_WIDTH)(
             if (SSE_UNLIKELY((code & 0xf800) == 0xd800)) {
                 break;
             }
-            if (stop - to >= 4) {
-                sse_store32(to, 0x8080e0 | code >> 12 | (code & 0xfc0) << 2 | (code & 0x3f) << 16);
-                to += 3;
-            } else {
-                *to++ = (unsigned char)(0xe0 | code >> 12);
-                *to++ = (unsigned char)(0x80 | (code >> 6 & 0x3f));
-                *to++ = (unsigned char)(0x80 | (code & 0x3f));
-            }
+            /* The fourth byte is where the next one comes: an LF, if nothing else. */
+            sse_store32(to, 0x8080e0 | code >> 12 | (code & 0xfc0) << 2 | (code & 0x3f) << 16);
+            to += 3;
 #endif
 #if SSE_WIDTH > 2
         } else {

@@ -698,6 +698,8 @@ cdef int _reserve(void **block, size_t *room, size_t unit, size_t needed) except
 
 
 cdef inline int _append(_Buffer *buffer, const sse_line *text) except -1:
+    if text.size == 0:
+        return 0
     if buffer.size + text.size > buffer.room:
         _reserve(<void **> &buffer.bytes, &buffer.room, 1, buffer.size + text.size)
     memcpy(buffer.bytes + buffer.size, text.text, text.size)

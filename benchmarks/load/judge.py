@@ -75,6 +75,7 @@ def _speed(found: Found) -> Iterator[Bar]:
         (5000, "single", "fastsse", "sse-starlette/uvicorn", "rate", 5.0),
         (1000, "single", "fastsse/uvicorn", "sse-starlette/uvicorn", "rate", 3.8),
         (1000, "single", "fastsse wrapped", "sse-starlette/uvicorn", "rate", 2.0),
+        (1000, "burst", "fastsse wrapped", "sse-starlette/uvicorn", "rate", 2.0),
     ):
         ratio = _ratio(
             _cell(found, readers, ours, phase), _cell(found, readers, other, phase, value)

@@ -184,7 +184,7 @@ class Generator:
         """
         answer = self.ask(f"open {count} {topics}")
         if answer["open"] != count or self._server.await_streams(count) is None:
-            raise Failed(
-                f"{self._server.name}: {answer['open']} of {count} readers are open: {answer}"
-            )
+            raise Failed(f"{self._server.name}: {answer['open']} of {count} readers are open")
+        if answer["doubled"] or answer["gaps"]:
+            raise Failed(f"{self._server.name}: new readers got old events")
         return answer

@@ -23,9 +23,10 @@ SCENARIOS = ("fanout", "inside", "storm", "idle", "stalled", "topics", "replay",
 _FANOUT = {
     1000: (
         ("floor", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian", "FastAPI/uvicorn",
-         "fastsse/uvicorn", "fastsse wrapped"),
+         "fastsse/uvicorn", "fastsse wrapped", "sse-starlette wrapped"),
         ("floor", "floor joined", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian",
-         "FastAPI/uvicorn", "aiohttp-sse", "better-sse/node", "fastsse/uvicorn", "fastsse wrapped"),
+         "FastAPI/uvicorn", "aiohttp-sse", "better-sse/node", "fastsse/uvicorn", "fastsse wrapped",
+         "sse-starlette wrapped"),
     ),
     5000: (
         ("floor", "nchan", "fastsse", "sse-starlette/uvicorn"),
