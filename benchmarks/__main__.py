@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import bars, chart, compare, report
 from benchmarks.contenders import COMPILED, Field, Missing, pin
@@ -78,12 +79,26 @@ def _plan(given: argparse.Namespace) -> compare.Plan:
 def _write(result: compare.Result, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     found = result.json()
-    (out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (out / "results.json").write_text(_one_line_each(found), encoding="utf-8")
     written = ["results.json"]
     for name, drawn in chart.both(found).items():
         (out / name).write_text(drawn, encoding="utf-8")
         written.append(name)
     print(f"\nwritten to {out}: {', '.join(written)}")
+
+
+def _one_line_each(found: dict[str, Any]) -> str:
+    """A run as JSON with a line for each contender, so that two runs can be compared line by line."""
+    rows = []
+    for row in found["rows"]:
+        about = json.dumps({name: row[name] for name in ("task", "events", "bytes")})[:-1]
+        lines = ",\n".join(
+            f"   {json.dumps(name)}: {json.dumps(outcome)}"
+            for name, outcome in row["contenders"].items()
+        )
+        rows.append(f'  {about}, "contenders": {{\n{lines}\n  }}}}')
+    head = json.dumps({**found, "rows": None}, indent=1)
+    return head.replace('"rows": null', '"rows": [\n' + ",\n".join(rows) + "\n ]") + "\n"
 
 
 def _judge(result: compare.Result) -> int:
