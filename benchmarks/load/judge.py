@@ -106,9 +106,9 @@ def _inside(found: Found) -> Iterator[Bar]:
 
 
 def _memory(found: Found) -> Iterator[Bar]:
-    storm = found.get("storm", {})
+    memory = found.get("memory", {})
     for name, limit in (("fastsse", 16.0), ("fastsse/uvicorn", 10.5)):
-        yield Bar(f"{name}: KiB per idle stream", storm.get(name, {}).get("rss"), limit, False)
+        yield Bar(f"{name}: KiB per idle stream", memory.get(name, {}).get("rss"), limit, False)
     idle = found.get("idle", {})
     yield Bar("10,000 streams with heartbeats: share of a processor", idle.get("cpu"), 0.01, False)
 

@@ -49,6 +49,7 @@ class Server:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
+            cwd=self._folder.name,  # "python -m" and uvicorn look there first: it must be nobody's package
         )
         self._await_answer()
 
@@ -176,13 +177,16 @@ class Generator:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def open(self, count: int, topics: int = 1) -> dict[str, Any]:
+    def open(self, count: int, topics: int = 1, *, pending: int = 0) -> dict[str, Any]:
         """Open readers, and wait until the server says that it has them all.
+
+        Args:
+            pending: how many may be connecting at a time; 0 for all at once.
 
         Raises:
             Failed: not all of them were let in.
         """
-        answer = self.ask(f"open {count} {topics}")
+        answer = self.ask(f"open {count} {topics} {pending}")
         if answer["open"] != count or self._server.await_streams(count) is None:
             raise Failed(f"{self._server.name}: {answer['open']} of {count} readers are open")
         if answer["doubled"] or answer["gaps"]:

@@ -23,6 +23,7 @@ def text(found: Found) -> str:
             f"{found['plan']['storm']:,} readers come at once, stay, and leave at once",
             _storm,
         ),
+        ("memory", f"{found['plan']['storm']:,} readers who came a few at a time", _memory),
         ("stalled", "20 of 100 readers stall, 100 events/s of 10 kB", _stalled),
         ("topics", "Many topics with one reader each, 16 publishes under way", _topics),
         ("replay", "All come back with the same old id", _replay),
@@ -109,6 +110,10 @@ def _storm(cells: Found) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _memory(cells: Found) -> list[list[str]]:
+    return [["", "KiB/reader"], *([name, f"{cell['rss']:.1f}"] for name, cell in cells.items())]
 
 
 def _stalled(cells: Found) -> list[list[str]]:

@@ -17,7 +17,17 @@ from benchmarks.load.servers import CONTENDERS, Contender
 
 __all__ = ["SCENARIOS", "run"]
 
-SCENARIOS = ("fanout", "inside", "storm", "idle", "stalled", "topics", "replay", "instructions")
+SCENARIOS = (
+    "fanout",
+    "inside",
+    "storm",
+    "memory",
+    "idle",
+    "stalled",
+    "topics",
+    "replay",
+    "instructions",
+)
 
 # Who is in what, beside fastsse: in a quick run, and in a full one.
 _FANOUT = {
@@ -155,6 +165,10 @@ class _Session:
 
     def storm(self) -> None:
         self._each("storm", _STORM, lambda c: scenarios.storm(c, self._plan.storm, self._plan))
+
+    def memory(self) -> None:
+        readers = self._plan.storm
+        self._each("memory", _STORM, lambda c: scenarios.memory(c, readers, self._plan))
 
     def idle(self) -> None:
         for contender in self._present(("fastsse",)):

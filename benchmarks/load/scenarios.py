@@ -14,7 +14,7 @@ from benchmarks.load.measure import phase, quiet
 from benchmarks.load.processes import Failed, Generator, Server
 from benchmarks.load.servers import Contender
 
-__all__ = ["Plan", "fanout", "idle", "inside", "replay", "stalled", "storm", "topics"]
+__all__ = ["Plan", "fanout", "idle", "inside", "memory", "replay", "stalled", "storm", "topics"]
 
 SIZE = 100  # bytes of an event's data
 STALL_SIZE = 10_000
@@ -57,7 +57,7 @@ def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
     """One topic, `readers` readers: one event at a time, 16 at a time, then by the clock."""
     with Server(contender) as server, Generator(server) as load:
         before = _settled_rss(server, load)
-        load.open(readers)
+        load.open(readers, pending=16)
         load.ask(f"window 16 {plan.seconds / 4} {SIZE}")
         result: Result = {"rss": (server.rss - before) / readers / 1024}
         length = plan.seconds
@@ -112,6 +112,15 @@ def storm(contender: Contender, readers: int, _plan: Plan) -> Result:
         result["gone"] = server.await_streams(0, 5.0)
         result["grown"] = (server.rss - before) / 2**20
         return result
+
+
+def memory(contender: Contender, readers: int, _plan: Plan) -> Result:
+    """What one idle reader holds, without what a storm of them leaves behind: they come a few at a time."""
+    with Server(contender) as server, Generator(server) as load:
+        before = _settled_rss(server, load)
+        load.open(readers, pending=16)
+        time.sleep(0.5)
+        return {"rss": (server.rss - before) / readers / 1024}
 
 
 def idle(contender: Contender, readers: int, plan: Plan) -> Result:

@@ -12,7 +12,8 @@
  *
  * Commands come on stdin, one a line; each is answered by a line of JSON on stdout. The end of stdin ends the process.
  *
- *     open N [TOPICS]              N readers at once; reader i follows topic i modulo TOPICS
+ *     open N [TOPICS [PENDING]]    N readers, at most PENDING of them connecting (all at once); reader i follows topic
+ *                                  i modulo TOPICS
  *     window W SECONDS SIZE        publish, with at most W events under way: the next goes out when one of them has
  *                                  reached all its readers. What is counted is what arrives within SECONDS.
  *     rate PER_SECOND SECONDS SIZE publish by the clock; a delay counts from the time when it was due
@@ -710,8 +711,13 @@ static void close_all(void)
     all.count = 0;
 }
 
-/* Begin to connect; what is ready is done in between, as in a real storm. */
-static void open_readers(int count, int place)
+static int settled_readers(void)
+{
+    return all.opened + all.refused + all.failed;
+}
+
+/* Begin to connect, with at most `pending` on their way; what is ready is done in between, as in a real storm. */
+static void open_readers(int count, int place, int pending)
 {
     all.readers = grown(NULL, (size_t)(count ? count : 1) * sizeof *all.readers);
     memset(all.readers, 0, (size_t)count * sizeof *all.readers);
@@ -730,17 +736,19 @@ static void open_readers(int count, int place)
         watch(&r->source, EPOLLOUT, EPOLL_CTL_ADD);
         if (i % 64 == 63)
             turn(0);
+        while (all.count - settled_readers() >= pending)
+            turn(100);
     }
 }
 
 static void await_open(double limit)
 {
     uint64_t until = now() + (uint64_t)(limit * (double)SECOND);
-    while (all.opened + all.refused + all.failed < all.count && now() < until)
+    while (settled_readers() < all.count && now() < until)
         turn(100);
 }
 
-static void command_open(int count, int topics)
+static void command_open(int count, int topics, int pending)
 {
     close_all();
     if (topics != all.topic_count) {
@@ -752,7 +760,7 @@ static void command_open(int count, int topics)
     }
     begin_phase();
     opening_id = NULL;
-    open_readers(count, -1);
+    open_readers(count, -1, pending);
     await_open(60);
     answer("open", seconds(now() - phase.began), all.opened == all.count);
 }
@@ -772,7 +780,7 @@ static void command_replay(int back)
     opening_id = id;
     for (int i = place; i < topic->length; i++)
         all.events[topic->log[i]].got = 0;
-    open_readers(count, place);
+    open_readers(count, place, count + 1);
     await_open(60);
     bool whole = settle(60);
     opening_id = NULL;
@@ -874,11 +882,11 @@ static void command_close(void)
 
 static void obey(const char *line)
 {
-    int a, b = 1;
+    int a, b = 1, c = 0;
     double x, y;
     size_t size;
-    if (sscanf(line, "open %d %d", &a, &b) >= 1 && a >= 0 && b >= 1)
-        command_open(a, b);
+    if (sscanf(line, "open %d %d %d", &a, &b, &c) >= 1 && a >= 0 && b >= 1 && c >= 0)
+        command_open(a, b, c ? c : a + 1);
     else if (!all.topic_count)
         die("%s: open comes first", line);
     else if (sscanf(line, "window %d %lf %zu", &a, &x, &size) == 3 && size >= MARKED)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -132,6 +133,7 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def is_loopback(address: str) -> bool:
     """Whether an IP address is this machine's own: 127.0.0.0/8 or ::1, also IPv4-mapped."""
     try:
@@ -142,6 +144,7 @@ def is_loopback(address: str) -> bool:
     return bool((mapped or ip).is_loopback)
 
 
+@lru_cache(maxsize=256)
 def _name(host: bytes) -> str | None:
     """The name in a Host header: lower case, without port, brackets and the root's dot."""
     match = _HOST.fullmatch(host.decode("latin-1"))

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import merge
+from itertools import chain
 from operator import attrgetter
 
 from fastsse import Event, decode
@@ -55,16 +56,20 @@ class Frame:
 class Lost:
     """A gap: events of `topics` behind `after` and up to `position` are no longer kept.
 
-    It stands at `position` in the order of the frames, so that a reader who was told of it and is cut off right
-    then does not lose what is kept of its other topics before that place.
+    It comes before the frames that are kept, because whoever is cut off behind one of those comes back with its id,
+    and what was lost before that place would never be told.
+
+    Attributes:
+        place: where a reader stands who was told of this gap, and so of every one before it.
     """
 
-    __slots__ = ("after", "position", "topics")
+    __slots__ = ("after", "place", "position", "topics")
 
-    def __init__(self, after: int, position: int, topics: tuple[str, ...]) -> None:
+    def __init__(self, after: int, position: int, topics: tuple[str, ...], place: int) -> None:
         self.after = after
         self.position = position
         self.topics = topics
+        self.place = place
 
 
 class _Past:
@@ -165,42 +170,52 @@ class History:
     def since(
         self, topics: tuple[str, ...], after: int, told: dict[str, int] | None = None
     ) -> Iterator[Frame | Lost]:
-        """What `topics` have behind `after`, in order, with a `Lost` at each place where something is gone.
+        """What `topics` have behind `after`, in order; before it, a `Lost` for each piece that is gone.
 
         Lazy: take what you need and drop the rest before the next `append`.
 
         Args:
             told: floors that the reader knows of already, by topic.
         """
-        lost: dict[int, list[str]] = {}
+        lost: dict[tuple[int, int], list[str]] = {}
         kept: list[Iterator[Frame]] = []
         for topic in topics:
             past = self._past.get(topic)
             floor = self._forgotten if past is None else past.floor
-            if floor > after and (told is None or floor > told.get(topic, 0)):
-                lost.setdefault(floor, []).append(topic)
+            known = after if told is None else max(after, told.get(topic, 0))
+            if floor > known:
+                lost.setdefault((known, floor), []).append(topic)
             if past is not None and len(past):
                 kept.append(past.behind(after))
         frames = kept[0] if len(kept) == 1 else _once(merge(*kept, key=_position))
-        if not lost:
-            return frames
-        gaps = [Lost(after, floor, tuple(names)) for floor, names in sorted(lost.items())]
-        return merge(
-            gaps, frames, key=_position
-        )  # stable: a gap goes before a frame of its position
+        return chain(self._gaps(lost, topics, after), frames) if lost else frames
+
+    def _gaps(
+        self, lost: dict[tuple[int, int], list[str]], topics: tuple[str, ...], after: int
+    ) -> list[Lost]:
+        """The gaps, of which only the last moves the reader: up to the next frame that is kept."""
+        gaps = [
+            Lost(known, floor, tuple(names), after)
+            for (known, floor), names in sorted(lost.items())
+        ]
+        gaps[-1].place = self.before_first(topics, after)
+        return gaps
 
     def floors(self, topics: tuple[str, ...]) -> dict[str, int]:
         """The position of the last frame that each topic let go."""
         past = self._past
         return {t: past[t].floor if t in past else self._forgotten for t in topics}
 
-    def before_first(self, topics: tuple[str, ...]) -> int:
-        """The place just before the oldest kept frame of `topics`; the head when nothing is kept."""
+    def before_first(self, topics: tuple[str, ...], after: int = 0) -> int:
+        """The place just before the first frame of `topics` that is kept behind `after`; else the head."""
         first = self.head + 1
         for topic in topics:
             past = self._past.get(topic)
-            if past is not None and len(past):
-                frame = past.frames[past.start]
+            if past is None:
+                continue
+            index = past.first_behind(after)
+            if index < len(past.frames):
+                frame = past.frames[index]
                 assert frame is not None
                 first = min(first, frame.position)
         return first - 1

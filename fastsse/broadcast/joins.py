@@ -105,10 +105,11 @@ class Joins:
         self._stats.openings["gap"] += 1
         reason = "unknown" if match is None or match[1] == self._epoch else "restart"
         position = history.before_first(topics)
-        block = encode(None, comment="fastsse", retry=self._retry) + self._gap(
-            last_event_id[:_SHOWN], position, reason, topics
+        floors = history.floors(topics)
+        gap = self._gap(
+            last_event_id[:_SHOWN], position, reason, topics, to=max(position, *floors.values())
         )
-        return Opening(position, block, history.floors(topics))
+        return Opening(position, encode(None, comment="fastsse", retry=self._retry) + gap, floors)
 
     def _open_at(self, kind: str, position: int, told: dict[str, int] | None = None) -> Opening:
         self._stats.openings[kind] += 1
@@ -148,9 +149,12 @@ class Joins:
         history = self._history
         if subscriber.skip:
             return self._skip(subscriber)
+        if subscriber.position == history.head:
+            subscriber.told = None
+            return None
         audience = subscriber.audience
         key = (audience, subscriber.position)
-        cached = self._cached.get(key)
+        cached = self._cached.get(key) if subscriber.told is None else None
         if cached is not None and (cached.last >= audience.newest or cached.size * 2 > JOIN_SIZE):
             return cached
         join, exact = self._collect(subscriber)
@@ -168,25 +172,30 @@ class Joins:
         audience = subscriber.audience
         parts: list[bytes] = []
         size = 0
-        exact = True
         last = subscriber.position
         for item in self._history.since(audience.topics, last, subscriber.told):
             if isinstance(item, Lost):
-                reason = "trimmed" if subscriber.events < 0 else "slow"
-                block = self._gap(self.id(item.after), item.position, reason, item.topics)
-                exact = False
-            elif audience.takes(item):
-                block = _block(audience, item)
-            else:
+                block = self._tell(subscriber, item)
+                last = item.place
+            elif not audience.takes(item):
                 continue
-            if parts and size + len(block) > JOIN_SIZE:
-                break
+            else:
+                block = _block(audience, item)
+                if parts and size + len(block) > JOIN_SIZE:
+                    break
+                last = item.position
             parts.append(block)
             size += len(block)
-            last = item.position
         if not parts:
             return None, False
-        return Join(b"".join(parts), last, len(parts)), exact and subscriber.told is None
+        return Join(b"".join(parts), last, len(parts)), subscriber.told is None
+
+    def _tell(self, subscriber: Subscriber, lost: Lost) -> bytes:
+        """The event that tells a subscriber of a gap, once."""
+        told = dict.fromkeys(lost.topics, lost.position)
+        subscriber.told = {**(subscriber.told or {}), **told}
+        reason = "trimmed" if subscriber.events < 0 else "slow"
+        return self._gap(self.id(lost.after), lost.place, reason, lost.topics, to=lost.position)
 
     def _skip(self, subscriber: Subscriber) -> Join:
         """Jump to the head, with a gap; by the policy "latest" the newest event of each topic follows it."""

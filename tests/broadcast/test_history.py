@@ -57,7 +57,17 @@ def test_a_chatty_topic_does_not_evict_a_quiet_one() -> None:
     assert [(0, 46, ("chatty",)), 47, 48, 49] == since(past, ("chatty",), 0)
 
 
-def test_a_gap_stands_where_the_last_lost_frame_stood() -> None:
+def test_gaps_come_before_what_is_kept_and_the_last_one_moves_the_reader() -> None:
+    past = history(events=1)
+    for position, topic in enumerate("abcab", 1):
+        publish(past, position, topic)
+
+    gaps = [i for i in past.since(("a", "b", "c"), 0) if isinstance(i, Lost)]
+
+    assert [(1, 0), (2, 2)] == [(gap.position, gap.place) for gap in gaps]
+
+
+def test_a_gap_ends_where_the_last_lost_frame_stood() -> None:
     past = history(events=1)
     publish(past, 1, "a")
     publish(past, 2, "b")
@@ -83,7 +93,7 @@ def test_a_floor_that_the_reader_knows_of_is_no_gap_until_it_moves() -> None:
 
     assert [2] == since(past, ("a",), 0, told)
     publish(past, 3, "a")
-    assert [(0, 2, ("a",)), 3] == since(past, ("a",), 0, told)
+    assert [(1, 2, ("a",)), 3] == since(past, ("a",), 0, told)
 
 
 def test_bytes_per_topic_are_bounded_but_the_newest_frame_stays() -> None:

@@ -212,6 +212,56 @@ async def test_events_that_are_no_longer_kept_are_a_gap_at_their_place() -> None
         assert ["3", "4"] == data(kept)
 
 
+@pytest.mark.parametrize("cut", [None, 1, 5, 20])
+async def test_a_gap_behind_many_joins_of_another_topic_is_told_before_them(
+    cut: int | None,
+) -> None:
+    """The id of what is kept moves past what was lost: told late, or after a cut, it would never be told."""
+    async with started(history_events=50, history_bytes=10**7) as hub:
+        quick: list[int] = []
+        for number in range(75):
+            receipt = await hub.publish("quick", "q")
+            quick.append(int(receipt.id.partition("-")[2]))
+            if number < 30:
+                await hub.publish("big", "x" * 5000)
+        epoch = receipt.id.partition("-")[0]
+        await hub.publish(["quick", "big"], "last")
+
+        got: list[Event] = []
+        last = f"{epoch}-0"
+        for count in (cut, None):
+            async with follow(hub, "big", "quick", last_event_id=last) as stream:
+                events = await stream.events(count or 1)
+                while count is None and events[-1].data != "last":
+                    events += await stream.events(1)
+            got += events
+            last = got[-1].id
+            if got[-1].data == "last":
+                break
+
+        ids = [int(event.id.partition("-")[2]) for event in got if event.event != "gap"]
+        gaps = [event.json() for event in got if event.event == "gap"]
+        told = [[int(gap[end].partition("-")[2]) for end in ("from", "to")] for gap in gaps]
+        lost = [place for place in quick if place not in ids]
+        assert 26 == len(lost)
+        assert [] == [place for place in lost if not any(a < place <= b for a, b in told)]
+        assert ids == sorted(set(ids))
+
+
+async def test_the_gap_of_a_restart_reaches_to_the_floor_of_every_topic() -> None:
+    async with started(history_events=1) as hub:
+        await hub.publish("b", "kept")
+        for number in range(3):
+            await hub.publish("a", str(number))
+
+        async with follow(hub, "a", "b", last_event_id="old-1") as stream:
+            gap, *kept = await stream.events(3)
+
+        epoch = gap.id.partition("-")[0]
+        assert (f"{epoch}-0", f"{epoch}-3") == (gap.id, gap.json()["to"])
+        assert ["kept", "2"] == data(kept)
+
+
 async def test_a_blocked_reader_gets_everything_in_order_once_it_reads_again(sends: Sends) -> None:
     async with started(sends) as hub, follow(hub, "a", sends=sends) as slow:
         async with follow(hub, "a", sends=sends) as quick:
