@@ -92,38 +92,41 @@ SSE_TARGET static size_t SSE_NAME(sse_split, SSE_SET)(sse_scan *scan, sse_line *
     return found;
 }
 
-/* What is not plain in `size` bytes, a multiple of 16. Out of line, so that the common case stays small. */
-SSE_TARGET SSE_NOINLINE static int SSE_NAME(look, SSE_SET)(const unsigned char *p, size_t size)
+/* The rest of a line of which a part is not plain. Out of line, so that the common case stays small. */
+SSE_TARGET SSE_NOINLINE static int SSE_NAME(copy_rest, SSE_SET)(
+    unsigned char *to, const unsigned char *from, size_t size)
 {
     int met = 0;
-    for (size_t i = 0; i < size; i += 16) {
-        met |= LOOK16(p + i);
-    }
-    return met;
-}
-
-SSE_TARGET static int SSE_NAME(sse_copy_long, SSE_SET)(unsigned char *to, const unsigned char *from, size_t size)
-{
-    int met = 0;
-    size_t i = 0;
-
-    for (; i + 64 <= size; i += 64) {
-        if (SSE_UNLIKELY(!COPY64(to + i, from + i))) {
-            met |= SSE_NAME(look, SSE_SET)(from + i, 64);
+    while (size >= 16) {
+        if (!COPY16(to, from)) {
+            met |= LOOK16(from);
             if (met & SSE_LINE_END) {
                 return met;
             }
         }
+        to += 16;
+        from += 16;
+        size -= 16;
     }
-    for (; i + 16 < size; i += 16) {
-        if (SSE_UNLIKELY(!COPY16(to + i, from + i))) {
-            met |= SSE_NAME(look, SSE_SET)(from + i, 16);
+    return met | sse_copy_short(to, from, size);
+}
+
+SSE_TARGET static int SSE_NAME(sse_copy_long, SSE_SET)(unsigned char *to, const unsigned char *from, size_t size)
+{
+    for (; size >= 64; size -= 64, to += 64, from += 64) {
+        if (SSE_UNLIKELY(!COPY64(to, from))) {
+            return SSE_NAME(copy_rest, SSE_SET)(to, from, size);
         }
     }
-    if (SSE_UNLIKELY(!COPY16(to + size - 16, from + size - 16))) {
-        met |= SSE_NAME(look, SSE_SET)(from + size - 16, 16);
+    for (; size >= 16; size -= 16, to += 16, from += 16) {
+        if (SSE_UNLIKELY(!COPY16(to, from))) {
+            return SSE_NAME(copy_rest, SSE_SET)(to, from, size);
+        }
     }
-    return met;
+    if (size && SSE_UNLIKELY(!COPY16(to + size - 16, from + size - 16))) { /* over bytes that are done */
+        return SSE_NAME(copy_rest, SSE_SET)(to, from, size);
+    }
+    return 0;
 }
 
 #undef SSE_PASTE

@@ -96,6 +96,9 @@ static sse_lines SSE_NAME(measure, SSE_WIDTH)(const SSE_UNIT *text, size_t lengt
         found = _mm_add_epi64(found, _mm_sad_epu8(_mm_sub_epi8(none, ends_sse2(units.bytes)), none));
         found_cr = _mm_add_epi64(found_cr, _mm_sad_epu8(_mm_sub_epi8(none, cr), none));
     }
+    if (i && i < length && is_plain_sse2(SSE_NAME(load, SSE_WIDTH)(text + length - 16).bytes)) {
+        i = length; /* the last 16 overlap what is done, and add nothing */
+    }
     extra = total_sse2(sum);
     ends = total_sse2(found);
     returns = total_sse2(found_cr);
@@ -149,6 +152,17 @@ SSE_INLINE unsigned char *SSE_NAME(put_line, SSE_WIDTH)(
             }
             if (i == length || text[i] >= 0x80) {
                 continue;
+            }
+            const size_t left = length - i;
+            if (left < 16 && length >= 16) {
+                /* The last 16 units, when they are plain: those of them that are done are done as the same bytes. */
+                const __m128i bytes = SSE_NAME(load, SSE_WIDTH)(text + length - 16).bytes;
+                if (is_plain_sse2(bytes)) {
+                    store_sse2(to + left - 16, bytes);
+                    to += left;
+                    i = length;
+                    break;
+                }
             }
 #endif
             if (text[i] == '\n' || text[i] == '\r') {

@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.list cimport PyList_GET_SIZE, PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH
 from libc.stdint cimport SIZE_MAX, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -48,18 +48,20 @@ from fastsse.errors import EventTooLarge, InvalidField, LineTooLong
 
 cdef extern from "Python.h":
     PyObject *new_text "PyUnicode_New" (Py_ssize_t size, Py_UCS4 top) except NULL
-    PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *text, Py_ssize_t size) except NULL
-    void *data_of "PyUnicode_DATA" (PyObject *text)
-    int width_of "PyUnicode_KIND" (PyObject *text)
     bint PyUnicode_CheckExact(PyObject *value)
     bint PyUnicode_IS_ASCII(PyObject *text)
+    void *data_of "PyUnicode_DATA" (PyObject *text)
+    int width_of "PyUnicode_KIND" (PyObject *text)
     Py_ssize_t length_of "PyUnicode_GET_LENGTH" (PyObject *text)
+    PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *text, Py_ssize_t size) except NULL
+    bint PyBytes_CheckExact(PyObject *value)
+    Py_ssize_t size_of "PyBytes_GET_SIZE" (PyObject *text)
+    unsigned char *bytes_of "(unsigned char *)PyBytes_AS_STRING" (PyObject *text)
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
     PyObject *PyList_GET_ITEM(list items, Py_ssize_t i)
     void PyList_SET_ITEM(list items, Py_ssize_t i, PyObject *item)
     PyObject *PyTuple_GET_ITEM(PyObject *items, Py_ssize_t i)
     Py_ssize_t PyTuple_GET_SIZE(PyObject *items)
-    void Py_INCREF(PyObject *item)
     void Py_DECREF(PyObject *item)
 
 cdef extern from *:
@@ -225,9 +227,7 @@ def encode(data, *, event=None, id=None, retry=None, comment=None):
         TypeError: a value is of another type.
     """
     if comment is None:
-        block = _block(data, event, id, retry)
-        if block is not None:
-            return block
+        return _encode(data, event, id, retry)
     return _encode_parts(data, event, id, retry, comment)
 
 
@@ -241,10 +241,7 @@ def encode_json(obj, *, event=None, id=None, retry=None):
         TypeError, ValueError, RecursionError: JSON cannot say `obj`, or it holds itself.
     """
     data = _json.dumps(obj)
-    block = _block(data, event, id, retry)
-    if block is not None:
-        return block
-    return _encode_parts(data, event, id, retry, None)
+    return _encode(data, event, id, retry)
 
 
 def encode_comment(text=""):
@@ -289,10 +286,16 @@ cdef Event _own(event):
 
 cdef _encode_event(Event event, id):
     name = None if event.event == _MESSAGE else event.event
-    block = _block(event.data, name, id, event.retry)
-    if block is not None:
-        return block
-    return _encode_parts(event.data, name, id, event.retry, None)
+    return _encode(event.data, name, id, event.retry)
+
+
+cdef _encode(data, event, id, retry):
+    """`encode` without a comment."""
+    cdef PyObject *block
+    block = _block(<PyObject *> data, <PyObject *> event, <PyObject *> id, <PyObject *> retry)
+    if block != NULL:
+        return _owned(block)
+    return _encode_parts(data, event, id, retry, None)
 
 
 # The short road: ASCII names, data of any kind, no comment. Measured, then written into one exact object.
@@ -322,14 +325,12 @@ cdef PyObject *_encode_raw(
     cdef PyObject *event = <PyObject *> None
     cdef PyObject *id = <PyObject *> None
     cdef PyObject *retry = <PyObject *> None
-    if count != 1:
-        return _encode_any(module, args, count, names)
-    if names == NULL:
+    cdef PyObject *block = NULL
+    if count == 1 and names == NULL:
         block = _line(args[0])
-        if block is not None:
-            Py_INCREF(<PyObject *> block)
-            return <PyObject *> block
-    else:
+        if block == NULL:
+            block = _block(args[0], event, id, retry)
+    elif count == 1:
         for i in range(PyTuple_GET_SIZE(names)):
             name = PyTuple_GET_ITEM(names, i)
             if name == <PyObject *> _EVENT:
@@ -339,15 +340,20 @@ cdef PyObject *_encode_raw(
             elif name == <PyObject *> _RETRY_FIELD:
                 retry = args[1 + i]
             else:
-                return _encode_any(module, args, count, names)
-    block = _block(<object> args[0], <object> event, <object> id, <object> retry)
-    if block is None:
-        return _encode_any(module, args, count, names)
-    Py_INCREF(<PyObject *> block)
-    return <PyObject *> block
+                break
+        else:
+            block = _block(args[0], event, id, retry)
+    return block if block != NULL else _encode_any(module, args, count, names)
 
 
 cdef call_raw _encode_any = call_shortcut(encode, _encode_raw)
+
+
+cdef _owned(PyObject *made):
+    """A new reference as an object."""
+    result = <object> made
+    Py_DECREF(made)
+    return result
 
 
 cdef inline bint _is_ascii(PyObject *value) except -1:
@@ -355,39 +361,45 @@ cdef inline bint _is_ascii(PyObject *value) except -1:
     return PyUnicode_CheckExact(value) and not PyUnicode_READY(value) and PyUnicode_IS_ASCII(value)
 
 
-cdef inline _line(PyObject *data):
-    """The block of one line of ASCII and nothing else, or None when it is not that."""
+cdef inline PyObject *_line(PyObject *data) except? NULL:
+    """The block of one line of ASCII and nothing else, or NULL when it is not that."""
     cdef Py_ssize_t size
+    cdef PyObject *block
     cdef unsigned char *to
     if not _is_ascii(data):
-        return None
+        return NULL
     size = length_of(data)
-    block = PyBytes_FromStringAndSize(NULL, size + 8)
-    to = <unsigned char *> PyBytes_AS_STRING(block)
+    block = new_bytes(NULL, size + 8)
+    to = bytes_of(block)
     memcpy(to, b"data: ", 6)
     if sse_copy_line(to + 6, <const unsigned char *> data_of(data), size) & SSE_LINE_END:
-        return None
+        Py_DECREF(block)
+        return NULL
     memcpy(to + 6 + size, b"\n\n", 2)
     return block
 
 
-cdef _block(data, event, id, retry):
-    """The block, or None when a value wants the long road."""
+cdef PyObject *_block(PyObject *data, PyObject *event, PyObject *id, PyObject *retry) except? NULL:
+    """The block, or NULL when a value wants the long road."""
     cdef _Block block
+    cdef PyObject *written
     if not _measure(&block, data, event, id, retry):
-        return None
-    result = _written(&block)
-    if result is None and block.form == SSE_BYTES and _measure_lines(&block):
-        result = _written(&block)
-    return result
+        return NULL
+    written = _written(&block)
+    if written == NULL and block.as_utf8.lines == 0 and _measure_lines(&block):
+        written = _written(&block)
+    return written
 
 
-cdef inline _written(_Block *block):
-    """The block, or None when a value is not what it was taken for."""
+cdef inline PyObject *_written(_Block *block) except? NULL:
+    """The block, or NULL when a value is not what it was taken for."""
     cdef size_t size = _size(block)
-    result = PyBytes_FromStringAndSize(NULL, size)
-    cdef unsigned char *to = <unsigned char *> PyBytes_AS_STRING(result)
-    return result if _write(block, to, to + size) != NULL else None
+    cdef PyObject *result = new_bytes(NULL, size)
+    cdef unsigned char *to = bytes_of(result)
+    if _write(block, to, to + size) == NULL:
+        Py_DECREF(result)
+        return NULL
+    return result
 
 
 cdef _blocks(list events, bint exact):
@@ -422,43 +434,49 @@ cdef _blocks(list events, bint exact):
 
 
 cdef inline bint _measure_event(_Block *block, Event event, str last_id) except -1:
-    name = None if event.event is _MESSAGE or event.event == _MESSAGE else event.event
-    id = event.id if event.id or last_id else None
-    return _measure(block, event.data, name, id, event.retry)
+    cdef PyObject *name = <PyObject *> event.event
+    cdef PyObject *id = <PyObject *> event.id
+    if event.event is _MESSAGE or event.event == _MESSAGE:
+        name = <PyObject *> None
+    if not event.id and not last_id:
+        id = <PyObject *> None
+    return _measure(block, <PyObject *> event.data, name, id, <PyObject *> event.retry)
 
 
-cdef inline bint _measure(_Block *block, data, event, id, retry) except -1:
-    """Find the size of every part; data is taken for one line."""
+cdef inline bint _measure(
+    _Block *block, PyObject *data, PyObject *event, PyObject *id, PyObject *retry
+) except -1:
+    """Find the size of every part; data is taken for one line. False: a value wants the long road."""
     cdef bint ascii
     block.id = NULL
     block.event = NULL
     block.retry = NULL
     block.unknown = False
-    if id is not None:
-        if not _is_ascii(<PyObject *> id):
-            return False
-        block.id = <const unsigned char *> PyUnicode_DATA(id)
-        block.id_size = PyUnicode_GET_LENGTH(id)
-    if event is not None:
-        if not _is_ascii(<PyObject *> event) or PyUnicode_GET_LENGTH(event) == 0:
-            return False
-        block.event = <const unsigned char *> PyUnicode_DATA(event)
-        block.event_size = PyUnicode_GET_LENGTH(event)
-    if retry is not None and not _digits(block, retry):
-        return False
     block.form = SSE_BYTES
     block.as_utf8.lines = 0
-    if type(data) is str:
-        ascii = _is_ascii(<PyObject *> data)
-        block.data = PyUnicode_DATA(data)
-        block.length = block.as_utf8.size = PyUnicode_GET_LENGTH(data)
+    if id != <PyObject *> None:
+        if not _is_ascii(id):
+            return False
+        block.id = <const unsigned char *> data_of(id)
+        block.id_size = length_of(id)
+    if event != <PyObject *> None:
+        if not _is_ascii(event) or length_of(event) == 0:
+            return False
+        block.event = <const unsigned char *> data_of(event)
+        block.event_size = length_of(event)
+    if retry != <PyObject *> None and not _digits(block, <object> retry):
+        return False
+    if PyUnicode_CheckExact(data):
+        ascii = _is_ascii(data)
+        block.data = data_of(data)
+        block.length = block.as_utf8.size = length_of(data)
         if not ascii:
-            block.form = PyUnicode_KIND(data)
+            block.form = width_of(data)
             block.as_utf8 = sse_measure_lines(block.data, block.length, block.form)
         return True
-    if type(data) is bytes:
-        block.data = PyBytes_AS_STRING(data)
-        block.length = block.as_utf8.size = PyBytes_GET_SIZE(data)
+    if PyBytes_CheckExact(data):
+        block.data = bytes_of(data)
+        block.length = block.as_utf8.size = size_of(data)
         block.unknown = True
         return True
     return False
@@ -494,7 +512,7 @@ cdef bint _digits(_Block *block, retry) except -1:
 
 
 cdef inline size_t _size(const _Block *block) noexcept:
-    cdef size_t lines = max(block.as_utf8.lines, 1)
+    cdef size_t lines = block.as_utf8.lines if block.as_utf8.lines else 1
     cdef size_t size = block.as_utf8.size + 7 * lines + 1  # "data: " and LF; the blank line
     if block.id != NULL:
         size += block.id_size + 5
@@ -748,8 +766,11 @@ cdef inline int _add(_Found *found, PyObject *item) except -1:
 
 
 cdef list _list(_Found *found):
-    cdef _Found taken = found[0]
+    cdef _Found taken
     cdef Py_ssize_t i
+    if found.size == 0:
+        return []
+    taken = found[0]
     found.items = NULL
     found.size = found.room = 0
     try:
@@ -758,8 +779,8 @@ cdef list _list(_Found *found):
             PyList_SET_ITEM(result, i, taken.items[i])
         taken.size = 0
     finally:
-        if found.items == NULL:
-            found[0] = taken
+        _drop(found, True)
+        found[0] = taken
         _drop(found, False)
     return result
 
@@ -839,14 +860,14 @@ cdef class LineSplitter:
         self._failed = False
 
     @cython.critical_section
-    def feed(self, chunk):
+    def feed(self, chunk, /):
         """Take the next chunk (any bytes-like object) and return the lines that it completes.
 
         Raises:
             LineTooLong: with the lines before it in ``.lines``; and again until `reset`.
             TypeError: `chunk` is not bytes-like.
         """
-        cdef bytes text = _bytes(chunk, _CHUNK)
+        cdef bytes text = <bytes> chunk if type(chunk) is bytes else _bytes(chunk, _CHUNK)
         if self._failed:
             raise LineTooLong(self._max_line_size, [])
         try:
@@ -977,7 +998,7 @@ cdef class Decoder:
             return self._reconnection
 
     @cython.critical_section
-    def feed(self, chunk):
+    def feed(self, chunk, /):
         """Take the next chunk (any bytes-like object) and return the events that it dispatches.
 
         Raises:
@@ -985,7 +1006,7 @@ cdef class Decoder:
             RuntimeError: called from within `on_comment`, or after `on_comment` has raised.
             TypeError: `chunk` is not bytes-like.
         """
-        cdef bytes text = _bytes(chunk, _CHUNK)
+        cdef bytes text = <bytes> chunk if type(chunk) is bytes else _bytes(chunk, _CHUNK)
         if self._failure is not None or self._feeding:
             self._refuse()
         try:

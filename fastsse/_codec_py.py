@@ -242,7 +242,7 @@ def encode_many(events: Iterable[Event]) -> bytes:
     """
     blocks: list[bytes] = []
     last_id = ""
-    for event in events:
+    for event in list(events):  # first all of them: what the iterable raises comes before any other
         if not getattr(type(event), "_is_fastsse_event", False):
             raise TypeError(f"events must be Event, not {type(event).__name__}")
         blocks.append(_encode_event(event, event.id if event.id != last_id or event.id else None))
@@ -395,7 +395,7 @@ class LineSplitter:
         self._failed = False  # a line was too long: what follows cannot be told apart any more
         self._lock = Lock()  # a feed is one step, whatever other threads do
 
-    def feed(self, chunk: Buffer) -> list[bytes]:
+    def feed(self, chunk: Buffer, /) -> list[bytes]:
         """Take the next chunk (any bytes-like object) and return the lines that it completes.
 
         Raises:
@@ -494,7 +494,7 @@ class Decoder:
         """The reconnection time in milliseconds, or None while the stream has not set one."""
         return self._retry
 
-    def feed(self, chunk: Buffer) -> list[Event]:
+    def feed(self, chunk: Buffer, /) -> list[Event]:
         """Take the next chunk (any bytes-like object) and return the events that it dispatches.
 
         Raises:
