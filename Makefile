@@ -1,4 +1,4 @@
-# serve, test, bench, check, clean. ARGS="..." is passed on: make serve ARGS="--port 8123".
+# serve, test, bench, bench-load, check, clean. ARGS="..." is passed on: make serve ARGS="--port 8123".
 # Needs Python 3.11 or later with venv and headers, and gcc. make PYTHON=python3.14 chooses another Python.
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,7 +11,7 @@ SOURCES := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h \
 # A test that needs a browser skips without one; who requires it gets what drives it.
 TESTED  := $(VENV)/.group-server-test $(if $(FASTSSE_REQUIRE_BROWSER),$(VENV)/.group-browser)
 
-.PHONY: serve test bench check clean
+.PHONY: serve test bench bench-load check clean
 .NOTPARALLEL:
 
 serve: $(VENV)/.installed
@@ -23,6 +23,10 @@ test: $(TESTED)
 # QUICK=1 makes fewer rounds of the same comparisons.
 bench: $(VENV)/.group-bench
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+# The broadcast under load, beside its peers.
+bench-load: $(VENV)/.group-bench
+	$(BIN)/python -m benchmarks.load $(if $(QUICK),--quick) $(ARGS)
 
 # Every gate but the tests themselves, or those named: make check ARGS="lint types".
 check: $(addprefix $(VENV)/.group-,build server-test bench lint packaging)
