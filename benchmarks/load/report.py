@@ -132,9 +132,16 @@ def _stalled(cells: Found) -> list[list[str]]:
     ]
     for name, cell in cells.items():
         rows.append(
-            [name, f"{cell['before']:.0f}", f"{cell['grown']:.2f}", f"{cell['after']:.0f}"]
-            + [_delays(cell["calm"]), _delays(cell["stalled"])]
-            + [str(cell[count]) for count in ("ended", "lost", "gaps")]
+            [
+                name,
+                f"{cell['before']:.0f}",
+                f"{cell['grown']:.2f}",
+                f"{cell['peak']:.0f}",
+                f"{cell['after']:.0f}",
+                _delays(cell["calm"]),
+                _delays(cell["stalled"]),
+                *(str(cell[count]) for count in ("ended", "lost", "gaps")),
+            ]
         )
     return rows
 

@@ -49,6 +49,7 @@ _STORM = (
     ("floor", "nchan", "fastsse", "fastsse/uvicorn", "sse-starlette/granian", "sse-starlette/uvicorn",
      "FastAPI/uvicorn", "aiohttp-sse", "better-sse/node"),
 )  # fmt: skip
+_MEMORY = (("fastsse", "fastsse/uvicorn"), _STORM[1])
 _STALLED = (
     ("fastsse roomy", "fastsse"),
     ("fastsse roomy", "fastsse", "nchan", "sse-starlette/uvicorn", "better-sse/node"),
@@ -168,7 +169,7 @@ class _Session:
 
     def memory(self) -> None:
         readers = self._plan.storm
-        self._each("memory", _STORM, lambda c: scenarios.memory(c, readers, self._plan))
+        self._each("memory", _MEMORY, lambda c: scenarios.memory(c, readers, self._plan))
 
     def idle(self) -> None:
         for contender in self._present(("fastsse",)):

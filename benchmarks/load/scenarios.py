@@ -19,6 +19,7 @@ __all__ = ["Plan", "fanout", "idle", "inside", "memory", "replay", "stalled", "s
 SIZE = 100  # bytes of an event's data
 STALL_SIZE = 10_000
 STALL_RATE = 100  # events a second
+CALM = 10  # s of light traffic, after which allocators have given back what they keep for a while
 STALL_HISTORY = (
     1800  # events of STALL_SIZE that fill the history of "fastsse roomy", so that it grows no more
 )
@@ -154,6 +155,8 @@ def stalled(contender: Contender, plan: Plan, *, readers: int = 100, stalls: int
         during = server.rss
         after = load.ask("resume 30")
         time.sleep(0.5)
+        peak = server.rss
+        load.ask(f"rate 20 {CALM} {SIZE}")
         grown = server.rss
         ended = json.loads(server.ask("/health")).get("ended", {}) if _ours(contender) else {}
         return {
@@ -161,6 +164,7 @@ def stalled(contender: Contender, plan: Plan, *, readers: int = 100, stalls: int
             "stalled": loaded,
             "before": before / 2**20,
             "grown": (during - before) / 2**20 / stalls,
+            "peak": peak / 2**20,
             "after": grown / 2**20,
             "settled": after["settled"],
             "lost": after["lost"],
