@@ -114,9 +114,11 @@ async def _connect(
         async with asyncio.timeout(CONNECT):
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
         return await asyncio.open_connection(sock=connection, limit=2**16)
-    except (OSError, TimeoutError) as error:
+    except BaseException as error:
         connection.close()
-        raise Broken("nobody is there") from error
+        if isinstance(error, (OSError, TimeoutError)):
+            raise Broken("nobody is there") from error
+        raise
 
 
 async def open_stream(
@@ -135,9 +137,11 @@ async def open_stream(
     try:
         async with asyncio.timeout(CONNECT):
             await stream.head()
-    except (Broken, TimeoutError) as error:
+    except BaseException as error:
         stream.leave()
-        raise Broken("no response") from error
+        if isinstance(error, TimeoutError):
+            raise Broken("no response") from error
+        raise
     return stream
 
 
