@@ -21,7 +21,7 @@ test: $(TESTED)
 	$(BIN)/python -m pytest $(ARGS)
 
 # QUICK=1 makes fewer rounds of the same comparisons.
-bench: $(VENV)/.group-bench
+bench: $(VENV)/.group-bench $(VENV)/.group-build
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 # The broadcast under load, beside its peers.
