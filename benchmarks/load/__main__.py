@@ -37,8 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Unavailable as reason:
         print(f"cannot run: {reason}", file=sys.stderr)
         return 2
+    written = _write(found, given.out)  # first of all: a run takes long
     print(report.text(found))
-    _write(found, given.out)
+    print(f"\nwritten to {given.out}: {', '.join(written)}")
     return _judge(found) if given.judge else 0
 
 
@@ -71,14 +72,14 @@ def _prepare() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _write(found: dict[str, object], out: Path) -> None:
+def _write(found: dict[str, object], out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     written = ["results.json"]
     for name, drawn in chart.both(found).items():
         (out / name).write_text(drawn, encoding="utf-8")
         written.append(name)
-    print(f"\nwritten to {out}: {', '.join(written)}")
+    return written
 
 
 def _judge(found: dict[str, object]) -> int:
