@@ -107,12 +107,17 @@ typedef struct {
 /* Measure text as lines of UTF-8. A surrogate, which has none, counts three bytes. */
 sse_lines sse_measure_lines(const void *text, size_t length, int form);
 
-/* Write text as lines of UTF-8, each after `head` and before one LF, at `to`, not beyond `stop`. There must be
- * room for size + lines * (head_size + 1) bytes, as measured.
+/* The bytes that any text of this length fits in as data lines: one of nothing but line ends. */
+static inline size_t sse_most(size_t length)
+{
+    return 7 * length + 7;
+}
+
+/* Write text as data lines of UTF-8, each "data: ", the line and an LF, at `to`, not beyond `stop`. There must be
+ * room for what was measured, size + 7 * lines, or for `sse_most`.
  * Returns the end of what was written, or NULL when there is a surrogate. Bytes are not examined.
  */
-unsigned char *sse_write_lines(
-    unsigned char *to, const unsigned char *stop, const void *text, size_t length, int form, const char *head,
-    size_t head_size);
+unsigned char *sse_write_data(
+    unsigned char *to, const unsigned char *stop, const void *text, size_t length, int form);
 
 #endif

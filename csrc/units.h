@@ -1,4 +1,4 @@
-/* Internal: text of one width as lines of UTF-8. Included by write.c for each width, with SSE_UNIT, the unit's
+/* Internal: text of one width as data lines of UTF-8. Included by write.c for each width, with SSE_UNIT, the unit's
  * type, and SSE_WIDTH, its size. No include guard, on purpose.
  */
 
@@ -59,14 +59,9 @@ SSE_INLINE __m128i SSE_NAME(extra, SSE_WIDTH)(SSE_NAME(sixteen, SSE_WIDTH) units
 #endif
 }
 
-/* Write 16 units as bytes; returns how many of them are right from the first on: ASCII and no line end. */
-SSE_INLINE unsigned SSE_NAME(narrow, SSE_WIDTH)(unsigned char *to, const SSE_UNIT *text)
+/* How many of 16 units that are not all plain are ASCII and no line end, from the first on. */
+SSE_INLINE unsigned SSE_NAME(run, SSE_WIDTH)(SSE_NAME(sixteen, SSE_WIDTH) units)
 {
-    const SSE_NAME(sixteen, SSE_WIDTH) units = SSE_NAME(load, SSE_WIDTH)(text);
-    store_sse2(to, units.bytes);
-    if (is_plain_sse2(units.bytes)) {
-        return 16;
-    }
 #if SSE_WIDTH == 1
     const __m128i ascii = _mm_cmpgt_epi8(units.bytes, _mm_set1_epi8(-1));
 #else
@@ -74,6 +69,23 @@ SSE_INLINE unsigned SSE_NAME(narrow, SSE_WIDTH)(unsigned char *to, const SSE_UNI
 #endif
     const uint64_t good = gather_sse2(_mm_andnot_si128(ends_sse2(units.bytes), ascii));
     return sse_lowest(~good); /* 16 at most: the bits from 16 on are 0 */
+}
+
+/* Write 8 units as sequences of two bytes; returns how many of them are that long from the first on. */
+SSE_INLINE unsigned SSE_NAME(put_pairs, SSE_WIDTH)(unsigned char *to, const SSE_UNIT *text)
+{
+#if SSE_WIDTH == 1
+    const __m128i units = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)(const void *)text), _mm_setzero_si128());
+#elif SSE_WIDTH == 2
+    const __m128i units = load_sse2(text);
+#else
+    const __m128i units = _mm_packs_epi32(load_sse2(text), load_sse2(text + 4));
+#endif
+    const __m128i two = _mm_andnot_si128(below_sse2(units, 0xff80), below_sse2(units, 0xf800));
+    const __m128i lead = _mm_or_si128(_mm_srli_epi16(units, 6), _mm_set1_epi16(0xc0));
+    const __m128i rest = _mm_or_si128(_mm_and_si128(units, _mm_set1_epi16(0x3f)), _mm_set1_epi16(0x80));
+    store_sse2(to, _mm_or_si128(lead, _mm_slli_epi16(rest, 8)));
+    return sse_lowest(~gather_sse2(two)) / 2;
 }
 
 #endif
@@ -119,36 +131,30 @@ static sse_lines SSE_NAME(measure, SSE_WIDTH)(const SSE_UNIT *text, size_t lengt
     return lines;
 }
 
-#if defined(SSE_HAVE_SSE2) && SSE_WIDTH == 2
-/* Write 8 units as sequences of two bytes; returns how many of them are that long from the first on. */
-SSE_INLINE unsigned narrow_pairs(unsigned char *to, const SSE_UNIT *text)
+/* Every line end becomes the next line's beginning. Four bytes are stored where three are meant, and eight where
+ * seven are: there is an LF to come, if nothing else.
+ */
+static unsigned char *SSE_NAME(write, SSE_WIDTH)(
+    unsigned char *to, const unsigned char *stop, const SSE_UNIT *text, size_t length)
 {
-    const __m128i units = load_sse2(text);
-    const __m128i two = _mm_andnot_si128(below_sse2(units, 0xff80), below_sse2(units, 0xf800));
-    const __m128i lead = _mm_or_si128(_mm_srli_epi16(units, 6), _mm_set1_epi16(0xc0));
-    const __m128i rest = _mm_or_si128(_mm_and_si128(units, _mm_set1_epi16(0x3f)), _mm_set1_epi16(0x80));
-    store_sse2(to, _mm_or_si128(lead, _mm_slli_epi16(rest, 8)));
-    return sse_lowest(~gather_sse2(two)) / 2;
-}
-#endif
-
-/* Write units from `*at` on up to a line end, a surrogate or the end, and move `*at` there. */
-SSE_INLINE unsigned char *SSE_NAME(put_line, SSE_WIDTH)(
-    unsigned char *to, const unsigned char *stop, const SSE_UNIT *text, size_t length, size_t *at)
-{
-    size_t i = *at;
-#ifndef SSE_HAVE_SSE2
-    (void)stop;
-#endif
+    size_t i = 0;
+    (void)stop; /* only vector code writes more than it keeps */
     while (i < length) {
-        const uint32_t code = text[i];
+        uint32_t code = text[i];
         if (code < 0x80) {
 #ifdef SSE_HAVE_SSE2
-            unsigned run = 16;
-            while (run == 16 && length - i >= 16 && stop - to >= 16) {
-                run = SSE_NAME(narrow, SSE_WIDTH)(to, text + i);
+            while (length - i >= 16 && stop - to >= 16) {
+                const SSE_NAME(sixteen, SSE_WIDTH) units = SSE_NAME(load, SSE_WIDTH)(text + i);
+                unsigned run = 16;
+                store_sse2(to, units.bytes);
+                if (!is_plain_sse2(units.bytes)) {
+                    run = SSE_NAME(run, SSE_WIDTH)(units);
+                }
                 to += run;
                 i += run;
+                if (run < 16) {
+                    break;
+                }
             }
             if (i == length || text[i] >= 0x80) {
                 continue;
@@ -160,19 +166,21 @@ SSE_INLINE unsigned char *SSE_NAME(put_line, SSE_WIDTH)(
                 if (is_plain_sse2(bytes)) {
                     store_sse2(to + left - 16, bytes);
                     to += left;
-                    i = length;
                     break;
                 }
             }
 #endif
-            if (text[i] == '\n' || text[i] == '\r') {
-                break;
+            code = text[i++];
+            if (code == '\n' || code == '\r') {
+                to = sse_put_next(to);
+                i += code == '\r' && i < length && text[i] == '\n';
+            } else {
+                *to++ = (unsigned char)code;
             }
-            *to++ = (unsigned char)text[i];
         } else if (code < 0x800) {
-#if defined(SSE_HAVE_SSE2) && SSE_WIDTH == 2
+#ifdef SSE_HAVE_SSE2
             if (length - i >= 8 && stop - to >= 16) {
-                const unsigned run = narrow_pairs(to, text + i);
+                const unsigned run = SSE_NAME(put_pairs, SSE_WIDTH)(to, text + i);
                 to += 2 * run;
                 i += run;
                 continue;
@@ -180,47 +188,30 @@ SSE_INLINE unsigned char *SSE_NAME(put_line, SSE_WIDTH)(
 #endif
             *to++ = (unsigned char)(0xc0 | code >> 6);
             *to++ = (unsigned char)(0x80 | (code & 0x3f));
+            i++;
 #if SSE_WIDTH > 1
-        } else if (code < 0x10000) {
-            if (SSE_UNLIKELY((code & 0xf800) == 0xd800)) {
-                break;
-            }
-            /* The fourth byte is where the next one comes: an LF, if nothing else. */
-            sse_store32(to, 0x8080e0 | code >> 12 | (code & 0xfc0) << 2 | (code & 0x3f) << 16);
-            to += 3;
-#endif
-#if SSE_WIDTH > 2
         } else {
-            *to++ = (unsigned char)(0xf0 | code >> 18);
-            *to++ = (unsigned char)(0x80 | (code >> 12 & 0x3f));
-            *to++ = (unsigned char)(0x80 | (code >> 6 & 0x3f));
-            *to++ = (unsigned char)(0x80 | (code & 0x3f));
+            do {
+                if (SSE_UNLIKELY((code & 0xfffff800u) == 0xd800)) {
+                    return NULL;
+                }
+#if SSE_WIDTH > 2
+                if (code >= 0x10000) {
+                    const uint32_t tail = (code >> 4 & 0x3f00) | (code & 0xfc0) << 10 | (code & 0x3f) << 24;
+                    sse_store32(to, 0x808080f0 | code >> 18 | tail);
+                    to += 4;
+                } else
+#endif
+                {
+                    sse_store32(to, 0x8080e0 | code >> 12 | (code & 0xfc0) << 2 | (code & 0x3f) << 16);
+                    to += 3;
+                }
+                i++;
+            } while (i < length && (code = text[i]) >= 0x800);
 #endif
         }
-        i++;
     }
-    *at = i;
     return to;
-}
-
-static unsigned char *SSE_NAME(write, SSE_WIDTH)(
-    unsigned char *to, const unsigned char *stop, const SSE_UNIT *text, size_t length, const char *head,
-    size_t head_size)
-{
-    size_t i = 0;
-    for (;;) {
-        memcpy(to, head, head_size);
-        to = SSE_NAME(put_line, SSE_WIDTH)(to + head_size, stop, text, length, &i);
-        if (i == length) {
-            *to++ = '\n';
-            return to;
-        }
-        if (SSE_UNLIKELY(text[i] >= 0x80)) {
-            return NULL;
-        }
-        *to++ = '\n';
-        i += text[i] == '\r' && i + 1 < length && text[i + 1] == '\n' ? 2 : 1;
-    }
 }
 
 #undef SSE_PASTE

@@ -1,4 +1,4 @@
-/* Going out: text or UTF-8 as lines of UTF-8. Measure, then write: one exact buffer, written once.
+/* Going out: text or UTF-8 as data lines.
  * (`sse_copy_long`, which has a body for each instruction set, is in bodies.h.)
  */
 
@@ -30,6 +30,13 @@ SSE_INLINE size_t total_sse2(__m128i sums)
 }
 
 #endif
+
+/* A line end, and the next line's beginning. */
+SSE_INLINE unsigned char *sse_put_next(unsigned char *to)
+{
+    memcpy(to, "\ndata: ", 8);
+    return to + 7;
+}
 
 #define SSE_UNIT uint8_t
 #define SSE_WIDTH 1
@@ -71,46 +78,80 @@ int sse_copy_short(unsigned char *to, const unsigned char *from, size_t size)
 
 static sse_lines measure_bytes(const unsigned char *text, size_t size)
 {
-    sse_line lines[SSE_LINES];
-    sse_lines all = {0, 1};
-    sse_scan scan;
+    sse_lines lines = {size, 1};
+    size_t ends = 0, returns = 0, pairs = 0, i = 0;
 
-    sse_begin(&scan, text, size);
-    while (scan.block < scan.end) {
-        const size_t found = sse_split(&scan, lines);
-        for (size_t i = 0; i < found; i++) {
-            all.size += lines[i].size;
+#ifdef SSE_HAVE_SSE2
+    const __m128i none = _mm_setzero_si128(), lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
+    __m128i all = none, crs = none;
+    while (size - i >= 64) {
+        const size_t stop = size - i < 63 * 64 ? i + ((size - i) & ~(size_t)63) : i + 63 * 64;
+        __m128i some_lf = none, some_cr = none; /* no byte of them counts beyond 252 */
+        for (; i < stop; i += 64) {
+            for (unsigned k = 0; k < 64; k += 16) {
+                const __m128i bytes = load_sse2(text + i + k);
+                some_lf = _mm_sub_epi8(some_lf, _mm_cmpeq_epi8(bytes, lf));
+                some_cr = _mm_sub_epi8(some_cr, _mm_cmpeq_epi8(bytes, cr));
+            }
         }
-        all.lines += found;
+        all = _mm_add_epi64(all, _mm_sad_epu8(some_lf, none));
+        crs = _mm_add_epi64(crs, _mm_sad_epu8(some_cr, none));
     }
-    all.size += scan.rest.size;
-    return all;
-}
-
-SSE_INLINE unsigned char *put_bytes(unsigned char *to, const sse_line *line, const char *head, size_t head_size)
-{
-    memcpy(to, head, head_size);
-    to += head_size;
-    memcpy(to, line->text, line->size);
-    to += line->size;
-    *to++ = '\n';
-    return to;
+    returns = total_sse2(crs);
+    ends = total_sse2(all) + returns;
+#endif
+    for (; i < size; i++) {
+        returns += text[i] == '\r';
+        ends += text[i] == '\r' || text[i] == '\n';
+    }
+    if (returns) {
+        for (i = 1; i < size; i++) {
+            pairs += text[i] == '\n' && text[i - 1] == '\r';
+        }
+    }
+    lines.size -= ends;
+    lines.lines += ends - pairs;
+    return lines;
 }
 
 static unsigned char *write_bytes(
-    unsigned char *to, const unsigned char *text, size_t size, const char *head, size_t head_size)
+    unsigned char *to, const unsigned char *stop, const unsigned char *text, size_t size)
 {
-    sse_line lines[SSE_LINES];
-    sse_scan scan;
+    const unsigned char *p = text, *const end = text + size;
 
-    sse_begin(&scan, text, size);
-    while (scan.block < scan.end) {
-        const size_t found = sse_split(&scan, lines);
-        for (size_t i = 0; i < found; i++) {
-            to = put_bytes(to, &lines[i], head, head_size);
+    (void)stop;
+#ifdef SSE_HAVE_SSE2
+    while (end - p >= 16 && stop - to >= 16) {
+        /* Up to the next line end, what is read and what is written keep step. */
+        const unsigned char *const last = p + (end - p < stop - to ? end - p : stop - to) - 16;
+        do {
+            const __m128i bytes = load_sse2(p);
+            store_sse2(to, bytes);
+            if (SSE_UNLIKELY(gather_sse2(other_sse2(bytes)))) {
+                const uint64_t ends = gather_sse2(ends_sse2(bytes));
+                if (ends) {
+                    const unsigned run = sse_lowest(ends);
+                    p += run + 1;
+                    p += p[-1] == '\r' && p < end && *p == '\n';
+                    to = sse_put_next(to + run);
+                    break;
+                }
+            }
+            p += 16;
+            to += 16;
+        } while (p <= last);
+    }
+#endif
+    while (p < end) {
+        const unsigned char byte = *p++;
+        if (byte == '\n' || byte == '\r') {
+            to = sse_put_next(to);
+            p += byte == '\r' && p < end && *p == '\n';
+        } else {
+            *to++ = byte;
         }
     }
-    return put_bytes(to, &scan.rest, head, head_size);
+    return to;
 }
 
 sse_lines sse_measure_lines(const void *text, size_t length, int form)
@@ -127,18 +168,26 @@ sse_lines sse_measure_lines(const void *text, size_t length, int form)
     }
 }
 
-unsigned char *sse_write_lines(
-    unsigned char *to, const unsigned char *stop, const void *text, size_t length, int form, const char *head,
-    size_t head_size)
+unsigned char *sse_write_data(
+    unsigned char *to, const unsigned char *stop, const void *text, size_t length, int form)
 {
+    memcpy(to, "data: ", 6);
+    to += 6;
     switch (form) {
     case SSE_LATIN1:
-        return write1(to, stop, text, length, head, head_size);
+        to = write1(to, stop, text, length);
+        break;
     case SSE_UCS2:
-        return write2(to, stop, text, length, head, head_size);
+        to = write2(to, stop, text, length);
+        break;
     case SSE_UCS4:
-        return write4(to, stop, text, length, head, head_size);
+        to = write4(to, stop, text, length);
+        break;
     default:
-        return write_bytes(to, text, length, head, head_size);
+        to = write_bytes(to, stop, text, length);
     }
+    if (to != NULL) {
+        *to++ = '\n';
+    }
+    return to;
 }

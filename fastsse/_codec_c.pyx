@@ -9,11 +9,11 @@ anything that must be refused) go by the long road, which is the pure twin's tex
 construction.
 
     feed -> sse_split -> Decoder._interpret -> Event            section 9.2.6, coming in
-    encode -> _measure, _write -> bytes                         section 9.2.5, going out
+    encode -> _prepare, _write -> bytes                         section 9.2.5, going out
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE, PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject, PyTypeObject
@@ -35,10 +35,11 @@ from fastsse._kernels cimport (
     sse_measure_lines,
     sse_measure_replaced,
     sse_measure_text,
+    sse_most,
     sse_scan,
     sse_split,
     sse_text,
-    sse_write_lines,
+    sse_write_data,
     sse_write_replaced,
     sse_write_text,
 )
@@ -54,6 +55,7 @@ cdef extern from "Python.h":
     int width_of "PyUnicode_KIND" (PyObject *text)
     Py_ssize_t length_of "PyUnicode_GET_LENGTH" (PyObject *text)
     PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *text, Py_ssize_t size) except NULL
+    int resize_bytes "_PyBytes_Resize" (PyObject **bytes, Py_ssize_t size) except -1
     bint PyBytes_CheckExact(PyObject *value)
     Py_ssize_t size_of "PyBytes_GET_SIZE" (PyObject *text)
     unsigned char *bytes_of "(unsigned char *)PyBytes_AS_STRING" (PyObject *text)
@@ -98,10 +100,12 @@ DEFAULT_MAX_LINE_SIZE = 16 * 2**20  # bytes
 MAX_RETRY = 2**63 - 1  # milliseconds; a longer reconnection time is read as this one
 
 cdef uint64_t _MAX_RETRY = <uint64_t> MAX_RETRY
-cdef object _DEFAULT_SIZE = DEFAULT_MAX_EVENT_SIZE
 
-cdef unsigned char _LF = 0x0A
-cdef unsigned char _CR = 0x0D
+cdef enum:
+    _LF = 0x0A
+    _CR = 0x0D
+    _SPACE = 0x20
+    _COLON = 0x3A
 
 cdef str _ONE_LINE = "must not contain CR or LF: it would end the line and begin another field"
 cdef str _UNICODE = "must not contain lone surrogates: they have no UTF-8"
@@ -269,12 +273,8 @@ def encode_many(events):
     for i in range(PyList_GET_SIZE(items)):
         if type(items[i]) is not Event:
             items[i] = _own(items[i])
-    block = _blocks(items, False)
-    if block is None:
-        block = _blocks(items, True)
-    if block is None:
-        return _encode_many_parts(items)
-    return block
+    blocks = _blocks(items)
+    return _encode_many_parts(items) if blocks is None else blocks
 
 
 cdef Event _own(event):
@@ -298,8 +298,13 @@ cdef _encode(data, event, id, retry):
     return _encode_parts(data, event, id, retry, None)
 
 
-# The short road: ASCII names, data of any kind, no comment. Measured, then written into one exact object.
+# The short road: ASCII names, data of any kind, no comment. Data that is ASCII is taken for one line, whose
+# size is known, until a line end shows. Other data is written where there is room for the most that it can
+# come to, or, when it is large, measured first.
 
+
+cdef enum:
+    _SCRATCH = 8192  # bytes on the stack, for a block whose size is not known
 
 cdef struct _Block:
     const unsigned char *id  # ASCII; NULL: none
@@ -312,7 +317,7 @@ cdef struct _Block:
     size_t length
     int form
     bint unknown  # data came as bytes: are they UTF-8?
-    sse_lines as_utf8  # what data comes to; no lines: it is taken for one, until it is looked at
+    bint line  # data is taken for one line of ASCII
     char[20] digits
 
 
@@ -382,78 +387,142 @@ cdef inline PyObject *_line(PyObject *data) except? NULL:
 cdef PyObject *_block(PyObject *data, PyObject *event, PyObject *id, PyObject *retry) except? NULL:
     """The block, or NULL when a value wants the long road."""
     cdef _Block block
-    cdef PyObject *written
-    if not _measure(&block, data, event, id, retry):
+    cdef PyObject *result
+    cdef size_t size
+    cdef unsigned char *to
+    if not _prepare(&block, data, event, id, retry):
         return NULL
-    written = _written(&block)
-    if written == NULL and block.as_utf8.lines == 0 and _measure_lines(&block):
-        written = _written(&block)
-    return written
-
-
-cdef inline PyObject *_written(_Block *block) except? NULL:
-    """The block, or NULL when a value is not what it was taken for."""
-    cdef size_t size = _size(block)
-    cdef PyObject *result = new_bytes(NULL, size)
-    cdef unsigned char *to = bytes_of(result)
-    if _write(block, to, to + size) == NULL:
+    if block.line:
+        size = _size(&block)
+        result = new_bytes(NULL, size)
+        to = bytes_of(result)
+        if _write(&block, to, to + size) != NULL:
+            return result
         Py_DECREF(result)
-        return NULL
-    return result
+        block.line = False
+    return _wide_block(&block)
 
 
-cdef _blocks(list events, bint exact):
-    """The blocks, or None when they must be measured exactly, or one of them wants the long road."""
+cdef PyObject *_wide_block(_Block *block) except? NULL:
+    """The same for data that is not one line of ASCII."""
+    cdef unsigned char[_SCRATCH] scratch
+    cdef size_t size = _size(block)
+    cdef PyObject *result
+    cdef unsigned char *to
+    cdef unsigned char *end
+    if size <= _SCRATCH:
+        end = _write(block, scratch, scratch + size)
+        return NULL if end == NULL else new_bytes(<const char *> scratch, end - scratch)
+    size = _size_measured(block)
+    result = new_bytes(NULL, size)
+    to = bytes_of(result)
+    if _write(block, to, to + size) != NULL:
+        return result
+    Py_DECREF(result)
+    return NULL
+
+
+cdef _blocks(list events):
+    """The blocks of all, or None when one of them wants the long road."""
     cdef _Block block
     cdef Event event
-    cdef size_t size = 0
-    cdef unsigned char *to
-    cdef unsigned char *stop
+    cdef _Out out
     cdef Py_ssize_t i
     cdef str last_id = ""
-    for i in range(PyList_GET_SIZE(events)):
-        event = <Event> PyList_GET_ITEM(events, i)
-        if not _measure_event(&block, event, last_id) or (exact and not _measure_lines(&block)):
-            return None
-        size += _size(&block)
-        last_id = event.id
-    result = PyBytes_FromStringAndSize(NULL, size)
-    to = <unsigned char *> PyBytes_AS_STRING(result)
-    stop = to + size
-    last_id = ""
-    for i in range(PyList_GET_SIZE(events)):
-        event = <Event> PyList_GET_ITEM(events, i)
-        _measure_event(&block, event, last_id)
-        if exact:
-            _measure_lines(&block)
-        to = _write(&block, to, stop)
-        if to == NULL:
-            return None
-        last_id = event.id
-    return result
+    _open(&out, events)
+    try:
+        for i in range(PyList_GET_SIZE(events)):
+            event = <Event> PyList_GET_ITEM(events, i)
+            if not _prepare_event(&block, event, last_id) or not _put(&out, &block):
+                return None
+            last_id = event.id
+        return _closed(&out)
+    finally:
+        if out.bytes != NULL:
+            Py_DECREF(out.bytes)
 
 
-cdef inline bint _measure_event(_Block *block, Event event, str last_id) except -1:
+# A bytes object that blocks are written into, one after the other.
+cdef struct _Out:
+    PyObject *bytes  # NULL: no more
+    unsigned char *to
+    unsigned char *stop
+
+
+cdef int _open(_Out *out, list events) except -1:
+    """Begin with room for all, if their data is as most data is."""
+    cdef Py_ssize_t i
+    cdef Event event
+    cdef size_t room = 0
+    for i in range(PyList_GET_SIZE(events)):
+        event = <Event> PyList_GET_ITEM(events, i)
+        room += 56  # every name and a retry
+        room += length_of(<PyObject *> event.data)
+        room += length_of(<PyObject *> event.event)
+        room += length_of(<PyObject *> event.id)
+    out.bytes = NULL
+    out.bytes = new_bytes(NULL, room)
+    out.to = bytes_of(out.bytes)
+    out.stop = out.to + room
+    return 0
+
+
+cdef inline bint _put(_Out *out, _Block *block) except -1:
+    """Write one more block. False: a value wants the long road."""
+    cdef unsigned char *end
+    cdef size_t size = _size(block)
+    if not block.line and size > _SCRATCH:
+        size = _size_measured(block)
+    if size > <size_t> (out.stop - out.to):
+        _widen(out, size)
+    end = _write(block, out.to, out.stop)
+    if end == NULL:
+        if not block.line:
+            return False
+        block.line = False
+        return _put(out, block)
+    out.to = end
+    return True
+
+
+cdef int _widen(_Out *out, size_t more) except -1:
+    cdef size_t used = out.to - bytes_of(out.bytes)
+    cdef size_t room = 2 * used + more
+    resize_bytes(&out.bytes, room)
+    out.to = bytes_of(out.bytes) + used
+    out.stop = bytes_of(out.bytes) + room
+    return 0
+
+
+cdef _closed(_Out *out):
+    """What has been written, and no byte more."""
+    cdef PyObject *bytes
+    if out.to != out.stop:
+        resize_bytes(&out.bytes, out.to - bytes_of(out.bytes))
+    bytes = out.bytes
+    out.bytes = NULL
+    return _owned(bytes)
+
+
+cdef inline bint _prepare_event(_Block *block, Event event, str last_id) except -1:
     cdef PyObject *name = <PyObject *> event.event
     cdef PyObject *id = <PyObject *> event.id
     if event.event is _MESSAGE or event.event == _MESSAGE:
         name = <PyObject *> None
     if not event.id and not last_id:
         id = <PyObject *> None
-    return _measure(block, <PyObject *> event.data, name, id, <PyObject *> event.retry)
+    return _prepare(block, <PyObject *> event.data, name, id, <PyObject *> event.retry)
 
 
-cdef inline bint _measure(
+cdef inline bint _prepare(
     _Block *block, PyObject *data, PyObject *event, PyObject *id, PyObject *retry
 ) except -1:
-    """Find the size of every part; data is taken for one line. False: a value wants the long road."""
-    cdef bint ascii
+    """Look at every part. False: a value wants the long road."""
     block.id = NULL
     block.event = NULL
     block.retry = NULL
     block.unknown = False
     block.form = SSE_BYTES
-    block.as_utf8.lines = 0
     if id != <PyObject *> None:
         if not _is_ascii(id):
             return False
@@ -467,28 +536,19 @@ cdef inline bint _measure(
     if retry != <PyObject *> None and not _digits(block, <object> retry):
         return False
     if PyUnicode_CheckExact(data):
-        ascii = _is_ascii(data)
+        block.line = _is_ascii(data)
         block.data = data_of(data)
-        block.length = block.as_utf8.size = length_of(data)
-        if not ascii:
+        block.length = length_of(data)
+        if not block.line:
             block.form = width_of(data)
-            block.as_utf8 = sse_measure_lines(block.data, block.length, block.form)
         return True
     if PyBytes_CheckExact(data):
-        block.data = bytes_of(data)
-        block.length = block.as_utf8.size = size_of(data)
+        block.line = True
         block.unknown = True
+        block.data = bytes_of(data)
+        block.length = size_of(data)
         return True
     return False
-
-
-cdef bint _measure_lines(_Block *block) noexcept:
-    """Measure data that was taken for one line. False: it is not UTF-8."""
-    if block.as_utf8.lines == 0:
-        if block.unknown and not sse_is_utf8(<const unsigned char *> block.data, block.length):
-            return False
-        block.as_utf8 = sse_measure_lines(block.data, block.length, block.form)
-    return True
 
 
 cdef bint _digits(_Block *block, retry) except -1:
@@ -512,8 +572,18 @@ cdef bint _digits(_Block *block, retry) except -1:
 
 
 cdef inline size_t _size(const _Block *block) noexcept:
-    cdef size_t lines = block.as_utf8.lines if block.as_utf8.lines else 1
-    cdef size_t size = block.as_utf8.size + 7 * lines + 1  # "data: " and LF; the blank line
+    """The bytes that the block comes to, if its data is one line of ASCII, or the most."""
+    return _size_with(block, block.length + 7 if block.line else sse_most(block.length))
+
+
+cdef size_t _size_measured(const _Block *block) noexcept:
+    """The bytes that the block comes to."""
+    cdef sse_lines lines = sse_measure_lines(block.data, block.length, block.form)
+    return _size_with(block, lines.size + 7 * lines.lines)
+
+
+cdef inline size_t _size_with(const _Block *block, size_t data) noexcept:
+    cdef size_t size = data + 1  # the blank line
     if block.id != NULL:
         size += block.id_size + 5
     if block.event != NULL:
@@ -548,11 +618,7 @@ cdef inline unsigned char *_write(
         to += 7 + block.retry_size
         to[0] = _LF
         to += 1
-    if block.as_utf8.lines:
-        to = sse_write_lines(to, stop, block.data, block.length, block.form, b"data: ", 6)
-        if to == NULL:
-            return NULL
-    else:
+    if block.line:
         memcpy(to, b"data: ", 6)
         met = sse_copy_line(to + 6, <const unsigned char *> block.data, block.length)
         if met & SSE_LINE_END:
@@ -562,6 +628,12 @@ cdef inline unsigned char *_write(
         to += 6 + block.length
         to[0] = _LF
         to += 1
+    else:
+        if block.unknown and not sse_is_utf8(<const unsigned char *> block.data, block.length):
+            return NULL
+        to = sse_write_data(to, stop, block.data, block.length, block.form)
+        if to == NULL:
+            return NULL
     to[0] = _LF
     return to + 1
 
@@ -844,7 +916,8 @@ cdef class LineSplitter:
     def __cinit__(self):
         self._limit = SIZE_MAX
 
-    def __init__(self, *, max_line_size=_DEFAULT_SIZE):
+    @cython.critical_section
+    def __init__(self, *, max_line_size=DEFAULT_MAX_LINE_SIZE):
         self._max_line_size = _limit("max_line_size", max_line_size)
         self._limit = _bound(self._max_line_size)
         self._start()
@@ -930,7 +1003,7 @@ cdef class Decoder:
     cdef size_t _limit  # the same, or SIZE_MAX
     cdef object _on_comment
     cdef str _last_event_id  # the stream's: moves at a blank line
-    cdef object _reconnection  # the reconnection time: moves at its own line
+    cdef object _retry  # the reconnection time: moves at its own line
     cdef bint _feeding  # on_comment must not feed us while we feed
     cdef _Lines _lines
     cdef bint _bom  # the next line is the stream's first: a byte-order mark may stand before it
@@ -952,7 +1025,10 @@ cdef class Decoder:
         self._event_seen = _MESSAGE
         self._start()
 
-    def __init__(self, *, last_event_id="", max_event_size=_DEFAULT_SIZE, on_comment=None):
+    @cython.critical_section
+    def __init__(
+        self, *, last_event_id="", max_event_size=DEFAULT_MAX_EVENT_SIZE, on_comment=None
+    ):
         if self._feeding:
             raise RuntimeError("on_comment must not call the decoder that calls it")
         last_event_id = _str("last_event_id", last_event_id)
@@ -962,7 +1038,7 @@ cdef class Decoder:
         self._limit = _bound(self._max_event_size)
         self._on_comment = on_comment
         self._last_event_id = last_event_id
-        self._reconnection = None
+        self._retry = None
         self._start()
 
     def __dealloc__(self):
@@ -995,7 +1071,7 @@ cdef class Decoder:
     def retry(self):
         """The reconnection time in milliseconds, or None while the stream has not set one."""
         with cython.critical_section(self):
-            return self._reconnection
+            return self._retry
 
     @cython.critical_section
     def feed(self, chunk, /):
@@ -1039,6 +1115,7 @@ cdef class Decoder:
         cdef sse_scan scan
         cdef size_t found
         cdef bint first = True
+        self._count = 0  # a feed that ran out of memory may have left some, of a chunk that is gone
         if self._data.size:
             self._recall()
         _begin(&self._lines, &scan, chunk)
@@ -1079,8 +1156,17 @@ cdef class Decoder:
         for i in range(1 if self._data.size else 0, self._count):
             _append(&self._data, &self._values[i])
             _append(&self._data, &lf)
-        self._count = 0
+        self._forget()
         return 0
+
+    @cython.final
+    cdef void _forget(self) noexcept:
+        """No more values, nor room for very many."""
+        self._count = 0
+        if self._room * sizeof(sse_line) > _KEPT:
+            PyMem_Free(self._values)
+            self._values = NULL
+            self._room = 0
 
     @cython.final
     cdef inline int _value(self, const sse_line *value) except -1:
@@ -1105,7 +1191,7 @@ cdef class Decoder:
             if self._data_size + line.size > self._limit:
                 self._fail_size()
             if line.size >= 6 and memcmp(line.text, b"data:", 5) == 0:
-                skip = 6 if line.text[5] == 0x20 else 5
+                skip = 6 if line.text[5] == _SPACE else 5
                 line.text += skip
                 line.size -= skip
                 if self._count == 0 and line + 1 < stop and line[1].size == 0:
@@ -1118,7 +1204,7 @@ cdef class Decoder:
             elif line.size == 0:
                 if self._count:
                     self._dispatch(_joined(self._values, self._count))
-                    self._count = 0
+                    self._forget()
                     self._data_size = 0
                     _clear(&self._data)
                 else:
@@ -1160,26 +1246,26 @@ cdef class Decoder:
         cdef const unsigned char *text = line.text
         cdef size_t size = line.size
         cdef size_t i
-        if text[0] == 0x3A:
+        if text[0] == _COLON:
             if self._on_comment is not None:
                 _after_colon(line, 0)
                 self._on_comment(_str_of(line))
-        elif size >= 5 and memcmp(text, b"event", 5) == 0 and (size == 5 or text[5] == 0x3A):
+        elif size >= 5 and memcmp(text, b"event", 5) == 0 and (size == 5 or text[5] == _COLON):
             _after_colon(line, 5)
             self._event = self._type(line)
-        elif size >= 2 and memcmp(text, b"id", 2) == 0 and (size == 2 or text[2] == 0x3A):
+        elif size >= 2 and memcmp(text, b"id", 2) == 0 and (size == 2 or text[2] == _COLON):
             _after_colon(line, 2)
             if memchr(line.text, 0, line.size) == NULL:
                 self._id = _str_of(line)
-        elif size >= 5 and memcmp(text, b"retry", 5) == 0 and (size == 5 or text[5] == 0x3A):
+        elif size >= 5 and memcmp(text, b"retry", 5) == 0 and (size == 5 or text[5] == _COLON):
             _after_colon(line, 5)
             if line.size == 0:
                 return 0
             for i in range(line.size):
                 if line.text[i] < 0x30 or line.text[i] > 0x39:
                     return 0
-            self._reconnection = self._event_retry = _milliseconds(line)
-        elif size >= 4 and memcmp(text, b"data", 4) == 0 and (size == 4 or text[4] == 0x3A):
+            self._retry = self._event_retry = _milliseconds(line)
+        elif size >= 4 and memcmp(text, b"data", 4) == 0 and (size == 4 or text[4] == _COLON):
             _after_colon(line, 4)
             self._value(line)
             self._data_size += line.size + 1
@@ -1230,7 +1316,7 @@ cdef inline void _after_colon(sse_line *line, size_t name) noexcept:
     cdef size_t skip = name
     if skip < line.size:
         skip += 1
-        if skip < line.size and line.text[skip] == 0x20:
+        if skip < line.size and line.text[skip] == _SPACE:
             skip += 1
     line.text += skip
     line.size -= skip

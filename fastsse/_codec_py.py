@@ -144,16 +144,13 @@ def _fields(event: Any) -> tuple[str, str, str, int | None]:
 
 def _event(data: str, event: str, id: str, retry: int | None) -> Event:
     """Make an Event without its checks: fill the writable slots, then close them."""
-    draft = _new(_Draft)
+    draft = _Draft()
     draft.data = data
     draft.event = event
     draft.id = id
     draft.retry = retry
     draft.__class__ = Event
     return draft  # type: ignore[return-value]
-
-
-_new = object.__new__
 
 
 # Going out: section 9.2.5, "Parsing an event stream", read as a grammar to write.

@@ -46,12 +46,7 @@ cdef extern from "sse.h" nogil:
         size_t lines
 
     sse_lines sse_measure_lines(const void *text, size_t length, int form) noexcept
-    unsigned char *sse_write_lines(
-        unsigned char *to,
-        const unsigned char *stop,
-        const void *text,
-        size_t length,
-        int form,
-        const char *head,
-        size_t head_size,
+    size_t sse_most(size_t length) noexcept
+    unsigned char *sse_write_data(
+        unsigned char *to, const unsigned char *stop, const void *text, size_t length, int form
     ) noexcept
