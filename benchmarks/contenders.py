@@ -65,7 +65,7 @@ def _give_json(module: ModuleType) -> None:
     """The floor writes JSON with the library that fastsse has chosen."""
     from fastsse import _json
 
-    module.use_json(_json.dumps)
+    module.use_json(_json.encode_or_refuse)
 
 
 @cache

@@ -9,6 +9,7 @@
 #define PLAIN64 SSE_NAME(plain64, SSE_SET)
 #define MASKS64 SSE_NAME(masks64, SSE_SET)
 #define MASKS16 SSE_NAME(masks16, SSE_SET)
+#define MASKS8X2 SSE_NAME(masks8x2, SSE_SET)
 #define COPY64 SSE_NAME(copy64, SSE_SET)
 #define COPY16 SSE_NAME(copy16, SSE_SET)
 #define LOOK16 SSE_NAME(look16, SSE_SET)
@@ -21,10 +22,9 @@ SSE_TARGET static inline sse_masks SSE_NAME(masks_short, SSE_SET)(const unsigned
         return sse_masks8(sse_load_short(p, size));
     }
     if (size < 16) {
-        masks = sse_masks8(sse_load64(p));
-        part = sse_masks8(sse_load64(p + size - 8));
-        masks.ends |= part.ends << (size - 8);
-        masks.high |= part.high << (size - 8);
+        part = MASKS8X2(p, p + size - 8);
+        masks.ends = (part.ends & 0xff) | part.ends >> 8 << (size - 8);
+        masks.high = (part.high & 0xff) | part.high >> 8 << (size - 8);
         return masks;
     }
     masks = MASKS16(p + size - 16);
@@ -63,21 +63,20 @@ SSE_TARGET static size_t SSE_NAME(sse_split, SSE_SET)(sse_scan *scan, sse_line *
         }
         const unsigned char *next = left < 64 ? end : block + 64;
         while (masks.ends) {
-            const unsigned i = sse_lowest(masks.ends);
-            const unsigned char *stop = block + i;
-            const uint64_t before = ((uint64_t)1 << i) - 1;
+            const unsigned char *stop = block + sse_lowest(masks.ends);
+            const uint64_t upto = masks.ends ^ (masks.ends - 1); /* the bits of the line and of its end */
             lines[found].text = line;
             lines[found].size = (size_t)(stop - line);
-            lines[found].high = high | (masks.high & before);
+            lines[found].high = high | (masks.high & upto);
             found++;
             high = 0;
-            masks.high &= ~before;
-            masks.ends &= masks.ends - 1;
+            masks.high &= ~upto;
+            masks.ends &= ~upto;
             line = stop + 1;
             if (SSE_UNLIKELY(*stop == '\r') && line < end && *line == '\n') {
                 line++;
                 masks.ends &= masks.ends - 1; /* its LF is the next end, or, after bit 63, in the next block */
-                if (i == 63) {
+                if (stop == block + 63) {
                     next = line;
                 }
             }
@@ -134,6 +133,7 @@ SSE_TARGET static int SSE_NAME(sse_copy_long, SSE_SET)(unsigned char *to, const 
 #undef PLAIN64
 #undef MASKS64
 #undef MASKS16
+#undef MASKS8X2
 #undef COPY64
 #undef COPY16
 #undef LOOK16

@@ -4,6 +4,7 @@
  * A body of a kernel is written once, in terms of
  *   plain64(p)                   are these 64 bytes plain?
  *   masks64(p), masks16(p)       one bit a byte, lowest address lowest bit: is it CR or LF; is it from 0x80 on?
+ *   masks8x2(p, q)               the same for two times 8 bytes: those of q from bit 8 on
  *   copy64(to, p), copy16(to, p) copy; are they plain?
  *   look16(p)                    what is there that is not plain, as sse_copy_line tells it
  * with the suffix of its instruction set. The scalar set works on 8 bytes in a register and is always compiled.
@@ -133,12 +134,17 @@ SSE_INLINE sse_masks sse_masks8(uint64_t word)
     return masks;
 }
 
-SSE_INLINE sse_masks masks16_scalar(const unsigned char *p)
+SSE_INLINE sse_masks masks8x2_scalar(const unsigned char *p, const unsigned char *q)
 {
-    sse_masks low = sse_masks8(sse_load64(p)), high = sse_masks8(sse_load64(p + 8));
+    sse_masks low = sse_masks8(sse_load64(p)), high = sse_masks8(sse_load64(q));
     low.ends |= high.ends << 8;
     low.high |= high.high << 8;
     return low;
+}
+
+SSE_INLINE sse_masks masks16_scalar(const unsigned char *p)
+{
+    return masks8x2_scalar(p, p + 8);
 }
 
 /* The high bit of each byte of `word` that is not plain, exactly. */
@@ -217,13 +223,23 @@ SSE_INLINE uint64_t gather_sse2(__m128i bytes)
     return (uint64_t)(unsigned)_mm_movemask_epi8(bytes);
 }
 
-SSE_INLINE sse_masks masks16_sse2(const unsigned char *p)
+SSE_INLINE sse_masks masks_sse2(__m128i bytes)
 {
-    __m128i bytes = load_sse2(p);
     sse_masks masks;
     masks.ends = gather_sse2(ends_sse2(bytes));
     masks.high = gather_sse2(bytes);
     return masks;
+}
+
+SSE_INLINE sse_masks masks16_sse2(const unsigned char *p)
+{
+    return masks_sse2(load_sse2(p));
+}
+
+SSE_INLINE sse_masks masks8x2_sse2(const unsigned char *p, const unsigned char *q)
+{
+    return masks_sse2(_mm_unpacklo_epi64(
+        _mm_loadl_epi64((const __m128i *)(const void *)p), _mm_loadl_epi64((const __m128i *)(const void *)q)));
 }
 
 /* Which bytes are not plain: as signed bytes, what is from 0x80 on lies below 0x0e too. */
@@ -333,6 +349,7 @@ SSE_INLINE_AVX2 int copy64_avx2(unsigned char *to, const unsigned char *p)
 
 #define look16_avx2 look16_sse2
 #define masks16_avx2 masks16_sse2
+#define masks8x2_avx2 masks8x2_sse2
 #define copy16_avx2 copy16_sse2
 
 #endif
@@ -362,13 +379,23 @@ SSE_INLINE uint64_t gather64_neon(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint
     return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(all, all)), 0);
 }
 
-SSE_INLINE sse_masks masks16_neon(const unsigned char *p)
+SSE_INLINE sse_masks masks_neon(uint8x16_t bytes)
 {
-    uint8x16_t bytes = vld1q_u8(p), none = vdupq_n_u8(0);
+    const uint8x16_t none = vdupq_n_u8(0);
     sse_masks masks;
     masks.ends = gather64_neon(ends_neon(bytes), none, none, none);
     masks.high = gather64_neon(high_neon(bytes), none, none, none);
     return masks;
+}
+
+SSE_INLINE sse_masks masks16_neon(const unsigned char *p)
+{
+    return masks_neon(vld1q_u8(p));
+}
+
+SSE_INLINE sse_masks masks8x2_neon(const unsigned char *p, const unsigned char *q)
+{
+    return masks_neon(vcombine_u8(vld1_u8(p), vld1_u8(q)));
 }
 
 SSE_INLINE int8x16_t signed_neon(const unsigned char *p)

@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Take the best bodies that this machine can run. Once, before there are threads. Returns their name. */
 const char *sse_choose(void);
@@ -56,6 +57,42 @@ extern size_t (*sse_split)(sse_scan *scan, sse_line *lines);
 
 
 /* Coming in: text */
+
+/* Copy bytes of a value. As `memcpy` does, without the call, which costs more than a short copy. */
+static inline void sse_copy(unsigned char *to, const unsigned char *from, size_t size)
+{
+    size_t i = 0;
+    if (size > 256) {
+        memcpy(to, from, size);
+    } else if (size >= 16) {
+        for (; size - i >= 16; i += 16) {
+            memcpy(to + i, from + i, 16);
+        }
+        memcpy(to + size - 16, from + size - 16, 16); /* over bytes that are done */
+    } else if (size >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + size - 8, from + size - 8, 8);
+    } else if (size >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + size - 4, from + size - 4, 4);
+    } else {
+        for (; i < size; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
+/* Write ASCII values, joined by LF. There must be room for their sizes and for count - 1. */
+static inline void sse_join(unsigned char *to, const sse_line *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i) {
+            *to++ = '\n';
+        }
+        sse_copy(to, values[i].text, values[i].size);
+        to += values[i].size;
+    }
+}
 
 typedef struct {
     size_t length; /* code points */

@@ -28,8 +28,10 @@ from fastsse._kernels cimport (
     SSE_NOT_ASCII,
     sse_begin,
     sse_choose,
+    sse_copy,
     sse_copy_line,
     sse_is_utf8,
+    sse_join,
     sse_line,
     sse_lines,
     sse_measure_lines,
@@ -55,16 +57,17 @@ cdef extern from "Python.h":
     int width_of "PyUnicode_KIND" (PyObject *text)
     Py_ssize_t length_of "PyUnicode_GET_LENGTH" (PyObject *text)
     PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *text, Py_ssize_t size) except NULL
-    int resize_bytes "_PyBytes_Resize" (PyObject **bytes, Py_ssize_t size) except -1
     bint PyBytes_CheckExact(PyObject *value)
     Py_ssize_t size_of "PyBytes_GET_SIZE" (PyObject *text)
     unsigned char *bytes_of "(unsigned char *)PyBytes_AS_STRING" (PyObject *text)
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
+    PyObject *new_list "PyList_New" (Py_ssize_t size)
     PyObject *PyList_GET_ITEM(list items, Py_ssize_t i)
     void PyList_SET_ITEM(list items, Py_ssize_t i, PyObject *item)
     PyObject *PyTuple_GET_ITEM(PyObject *items, Py_ssize_t i)
     Py_ssize_t PyTuple_GET_SIZE(PyObject *items)
     void Py_DECREF(PyObject *item)
+    PyObject *Py_NewRef(PyObject *item)
 
 cdef extern from *:
     int PyUnicode_READY "__Pyx_PyUnicode_READY" (PyObject *text) except -1
@@ -119,6 +122,8 @@ cdef str _MESSAGE = "message"
 cdef str _EVENT = "event"
 cdef str _ID = "id"
 cdef str _RETRY_FIELD = "retry"
+
+cdef object _encode_or_refuse = _json.encode_or_refuse
 
 
 @cython.final
@@ -244,8 +249,7 @@ def encode_json(obj, *, event=None, id=None, retry=None):
         InvalidField: as `encode`; also for a string in `obj` with lone surrogates.
         TypeError, ValueError, RecursionError: JSON cannot say `obj`, or it holds itself.
     """
-    data = _json.dumps(obj)
-    return _encode(data, event, id, retry)
+    return _encode(_dumps(obj), event, id, retry)
 
 
 def encode_comment(text=""):
@@ -325,33 +329,73 @@ cdef PyObject *_encode_raw(
     PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names
 ) except NULL:
     """`encode` for the calls that it is mostly called with."""
-    cdef Py_ssize_t i
-    cdef PyObject *name
-    cdef PyObject *event = <PyObject *> None
-    cdef PyObject *id = <PyObject *> None
-    cdef PyObject *retry = <PyObject *> None
+    cdef _Fields fields
     cdef PyObject *block = NULL
-    if count == 1 and names == NULL:
-        block = _line(args[0])
-        if block == NULL:
-            block = _block(args[0], event, id, retry)
-    elif count == 1:
-        for i in range(PyTuple_GET_SIZE(names)):
-            name = PyTuple_GET_ITEM(names, i)
-            if name == <PyObject *> _EVENT:
-                event = args[1 + i]
-            elif name == <PyObject *> _ID:
-                id = args[1 + i]
-            elif name == <PyObject *> _RETRY_FIELD:
-                retry = args[1 + i]
-            else:
-                break
-        else:
-            block = _block(args[0], event, id, retry)
+    if count == 1:
+        if names == NULL:
+            block = _line(args[0])
+        if block == NULL and _name(&fields, args, names):
+            block = _block(args[0], fields.event, fields.id, fields.retry)
     return block if block != NULL else _encode_any(module, args, count, names)
 
 
+cdef PyObject *_encode_json_raw(
+    PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names
+) except NULL:
+    """`encode_json` for the same calls."""
+    cdef _Fields fields
+    cdef PyObject *block
+    if count != 1 or not _name(&fields, args, names):
+        return _encode_json_any(module, args, count, names)
+    data = _dumps(<object> args[0])
+    block = _line(<PyObject *> data) if names == NULL else NULL
+    if block == NULL:
+        block = _block(<PyObject *> data, fields.event, fields.id, fields.retry)
+    if block == NULL:
+        result = _encode_parts(
+            data, <object> fields.event, <object> fields.id, <object> fields.retry, None
+        )
+        block = Py_NewRef(<PyObject *> result)
+    return block
+
+
+cdef struct _Fields:
+    PyObject *event
+    PyObject *id
+    PyObject *retry
+
+
+cdef inline bint _name(_Fields *fields, PyObject *const *args, PyObject *names) noexcept:
+    """The fields that one positional argument is followed by. False: there are others."""
+    cdef Py_ssize_t i
+    cdef PyObject *name
+    fields.event = fields.id = fields.retry = <PyObject *> None
+    if names == NULL:
+        return True
+    for i in range(PyTuple_GET_SIZE(names)):
+        name = PyTuple_GET_ITEM(names, i)
+        if name == <PyObject *> _EVENT:
+            fields.event = args[1 + i]
+        elif name == <PyObject *> _ID:
+            fields.id = args[1 + i]
+        elif name == <PyObject *> _RETRY_FIELD:
+            fields.retry = args[1 + i]
+        else:
+            return False
+    return True
+
+
+cdef _dumps(obj):
+    """JSON by the library at once; what it refuses, as the pure twin does it."""
+    try:
+        return _encode_or_refuse(obj)
+    except Exception:
+        pass
+    return _json.dumps(obj)
+
+
 cdef call_raw _encode_any = call_shortcut(encode, _encode_raw)
+cdef call_raw _encode_json_any = call_shortcut(encode_json, _encode_json_raw)
 
 
 cdef _owned(PyObject *made):
@@ -367,17 +411,25 @@ cdef inline bint _is_ascii(PyObject *value) except -1:
 
 
 cdef inline PyObject *_line(PyObject *data) except? NULL:
-    """The block of one line of ASCII and nothing else, or NULL when it is not that."""
+    """The block of one line of ASCII, or of UTF-8, and nothing else; NULL when it is not that."""
+    cdef const unsigned char *text
     cdef Py_ssize_t size
+    cdef int met
     cdef PyObject *block
     cdef unsigned char *to
-    if not _is_ascii(data):
+    if PyBytes_CheckExact(data):
+        text = bytes_of(data)
+        size = size_of(data)
+    elif _is_ascii(data):
+        text = <const unsigned char *> data_of(data)
+        size = length_of(data)
+    else:
         return NULL
-    size = length_of(data)
     block = new_bytes(NULL, size + 8)
     to = bytes_of(block)
     memcpy(to, b"data: ", 6)
-    if sse_copy_line(to + 6, <const unsigned char *> data_of(data), size) & SSE_LINE_END:
+    met = sse_copy_line(to + 6, text, size)
+    if met & SSE_LINE_END or (met & SSE_NOT_ASCII and not sse_is_utf8(text, size)):
         Py_DECREF(block)
         return NULL
     memcpy(to + 6 + size, b"\n\n", 2)
@@ -424,94 +476,88 @@ cdef PyObject *_wide_block(_Block *block) except? NULL:
 
 cdef _blocks(list events):
     """The blocks of all, or None when one of them wants the long road."""
-    cdef _Block block
+    blocks = _blocks_of(events, False)
+    return _blocks_of(events, True) if blocks is None else blocks
+
+
+cdef size_t _sum_sizes(list events, bint measured):
+    """What the blocks of all come to, where ASCII is taken for one line unless `measured`.
+
+    To the byte: a large block that is made smaller in the end is a new one from the system every time.
+    """
     cdef Event event
-    cdef _Out out
+    cdef PyObject *data
     cdef Py_ssize_t i
-    cdef str last_id = ""
-    _open(&out, events)
-    try:
-        for i in range(PyList_GET_SIZE(events)):
-            event = <Event> PyList_GET_ITEM(events, i)
-            if not _prepare_event(&block, event, last_id) or not _put(&out, &block):
-                return None
-            last_id = event.id
-        return _closed(&out)
-    finally:
-        if out.bytes != NULL:
-            Py_DECREF(out.bytes)
-
-
-# A bytes object that blocks are written into, one after the other.
-cdef struct _Out:
-    PyObject *bytes  # NULL: no more
-    unsigned char *to
-    unsigned char *stop
-
-
-cdef int _open(_Out *out, list events) except -1:
-    """Begin with room for all, if their data is as most data is."""
-    cdef Py_ssize_t i
-    cdef Event event
-    cdef size_t room = 0
+    cdef sse_lines lines
+    cdef size_t id_size
+    cdef size_t last_id = 0
+    cdef size_t size = 0
     for i in range(PyList_GET_SIZE(events)):
         event = <Event> PyList_GET_ITEM(events, i)
-        room += 56  # every name and a retry
-        room += length_of(<PyObject *> event.data)
-        room += length_of(<PyObject *> event.event)
-        room += length_of(<PyObject *> event.id)
-    out.bytes = NULL
-    out.bytes = new_bytes(NULL, room)
-    out.to = bytes_of(out.bytes)
-    out.stop = out.to + room
-    return 0
+        data = <PyObject *> event.data
+        if measured or not _is_ascii(data):
+            lines = sse_measure_lines(data_of(data), length_of(data), width_of(data))
+            size += lines.size + 7 * lines.lines + 1
+        else:
+            size += length_of(data) + 8
+        if not _is_message(event):
+            size += length_of(<PyObject *> event.event) + 8
+        id_size = length_of(<PyObject *> event.id)
+        if id_size or last_id:
+            size += id_size + 5
+        last_id = id_size
+        if event.retry is not None:
+            size += _size_of_retry(event.retry)
+    return size
 
 
-cdef inline bint _put(_Out *out, _Block *block) except -1:
-    """Write one more block. False: a value wants the long road."""
+cdef size_t _size_of_retry(retry) except? 0:
+    cdef _Block block
+    return block.retry_size + 8 if _digits(&block, retry) else 0
+
+
+cdef _blocks_of(list events, bint measured):
+    """The same, also None when ASCII that was not measured has several lines."""
+    cdef _Block block
+    cdef Event event
+    cdef Py_ssize_t i
+    cdef PyObject *id
+    cdef PyObject *name
+    cdef bint after_id = False
     cdef unsigned char *end
-    cdef size_t size = _size(block)
-    if not block.line and size > _SCRATCH:
-        size = _size_measured(block)
-    if size > <size_t> (out.stop - out.to):
-        _widen(out, size)
-    end = _write(block, out.to, out.stop)
-    if end == NULL:
-        if not block.line:
-            return False
-        block.line = False
-        return _put(out, block)
-    out.to = end
-    return True
+    cdef size_t size = _sum_sizes(events, measured)
+    cdef bytes blocks = _owned(new_bytes(NULL, size))
+    cdef unsigned char *to = <unsigned char *> PyBytes_AS_STRING(blocks)
+    cdef unsigned char *stop = to + size
+    for i in range(PyList_GET_SIZE(events)):
+        event = <Event> PyList_GET_ITEM(events, i)
+        name = <PyObject *> None if _is_message(event) else <PyObject *> event.event
+        id = <PyObject *> event.id
+        if length_of(id):
+            after_id = True
+        elif after_id:
+            after_id = False
+        else:
+            id = <PyObject *> None
+        if not _prepare(&block, <PyObject *> event.data, name, id, <PyObject *> event.retry):
+            return None
+        if block.line and _size(&block) > <size_t> (stop - to):
+            return None
+        end = _write(&block, to, stop)
+        if end == NULL and measured and block.line:
+            block.line = False
+            end = _write(&block, to, stop)
+        if end == NULL:
+            return None
+        to = end
+    return blocks if to == stop else None
 
 
-cdef int _widen(_Out *out, size_t more) except -1:
-    cdef size_t used = out.to - bytes_of(out.bytes)
-    cdef size_t room = 2 * used + more
-    resize_bytes(&out.bytes, room)
-    out.to = bytes_of(out.bytes) + used
-    out.stop = bytes_of(out.bytes) + room
-    return 0
-
-
-cdef _closed(_Out *out):
-    """What has been written, and no byte more."""
-    cdef PyObject *bytes
-    if out.to != out.stop:
-        resize_bytes(&out.bytes, out.to - bytes_of(out.bytes))
-    bytes = out.bytes
-    out.bytes = NULL
-    return _owned(bytes)
-
-
-cdef inline bint _prepare_event(_Block *block, Event event, str last_id) except -1:
+cdef inline bint _is_message(Event event) noexcept:
     cdef PyObject *name = <PyObject *> event.event
-    cdef PyObject *id = <PyObject *> event.id
-    if event.event is _MESSAGE or event.event == _MESSAGE:
-        name = <PyObject *> None
-    if not event.id and not last_id:
-        id = <PyObject *> None
-    return _prepare(block, <PyObject *> event.data, name, id, <PyObject *> event.retry)
+    return event.event is _MESSAGE or (
+        length_of(name) == 7 and width_of(name) == 1 and memcmp(data_of(name), b"message", 7) == 0
+    )
 
 
 cdef inline bint _prepare(
@@ -792,7 +838,7 @@ cdef inline int _append(_Buffer *buffer, const sse_line *text) except -1:
         return 0
     if buffer.size + text.size > buffer.room:
         _reserve(<void **> &buffer.bytes, &buffer.room, 1, buffer.size + text.size)
-    memcpy(buffer.bytes + buffer.size, text.text, text.size)
+    sse_copy(buffer.bytes + buffer.size, text.text, text.size)
     buffer.high |= text.high
     buffer.size += text.size
     return 0
@@ -842,6 +888,8 @@ cdef list _list(_Found *found):
     cdef Py_ssize_t i
     if found.size == 0:
         return []
+    if found.size == 1:
+        return _list_one(found)
     taken = found[0]
     found.items = NULL
     found.size = found.room = 0
@@ -854,6 +902,20 @@ cdef list _list(_Found *found):
         _drop(found, True)
         found[0] = taken
         _drop(found, False)
+    return result
+
+
+cdef inline list _list_one(_Found *found):
+    cdef PyObject *item = found.items[0]
+    cdef PyObject *items
+    found.size = 0
+    items = new_list(1)
+    if items == NULL:
+        Py_DECREF(item)
+        raise MemoryError()
+    result = <list> items
+    PyList_SET_ITEM(result, 0, item)
+    Py_DECREF(items)
     return result
 
 
@@ -1179,7 +1241,6 @@ cdef class Decoder:
     @cython.final
     cdef int _interpret(self, sse_line *line, sse_line *stop) except -1:
         """The standard's steps for each line. A state machine: long, and better in one piece."""
-        cdef size_t skip
         if self._bom:
             self._bom = False
             if line.size >= 3 and memcmp(line.text, b"\xef\xbb\xbf", 3) == 0:
@@ -1190,17 +1251,15 @@ cdef class Decoder:
         while line < stop:
             if self._data_size + line.size > self._limit:
                 self._fail_size()
-            if line.size >= 6 and memcmp(line.text, b"data:", 5) == 0:
-                skip = 6 if line.text[5] == _SPACE else 5
-                line.text += skip
-                line.size -= skip
-                if self._count == 0 and line + 1 < stop and line[1].size == 0:
-                    # One line of data and a blank one, as most events are: it need not be noted down.
-                    self._dispatch(_text_of(line))
-                    line += 2
+            if _is_data(line):
+                if self._count or line + 1 == stop or line[1].size:
+                    line = self._note(line, stop)
                     continue
-                self._value(line)
-                self._data_size += line.size + 1
+                # One line of data and a blank one, as most events are: it need not be noted down.
+                _after_data(line)
+                self._dispatch(_text_of(line))
+                line += 2
+                continue
             elif line.size == 0:
                 if self._count:
                     self._dispatch(_joined(self._values, self._count))
@@ -1213,6 +1272,29 @@ cdef class Decoder:
                 self._field(line)
             line += 1
         return 0
+
+    @cython.final
+    cdef sse_line *_note(self, sse_line *line, sse_line *stop) except NULL:
+        """Note down the data lines from here on; returns the first line that is none."""
+        cdef size_t size = self._data_size
+        cdef size_t needed = self._count + (stop - line)
+        cdef sse_line *to
+        if needed > self._room:
+            _reserve(<void **> &self._values, &self._room, sizeof(sse_line), needed)
+        to = self._values + self._count
+        while True:
+            to[0] = line[0]
+            _after_data(to)
+            size += to.size + 1
+            to += 1
+            line += 1
+            if line == stop or not _is_data(line):
+                break
+            if size + line.size > self._limit:
+                self._fail_size()
+        self._count = to - self._values
+        self._data_size = size
+        return line
 
     @cython.final
     cdef inline int _dispatch(self, PyObject *text) except -1:
@@ -1243,21 +1325,19 @@ cdef class Decoder:
     @cython.final
     cdef int _field(self, sse_line *line) except -1:
         """Every line but a blank one and data that is not empty."""
-        cdef const unsigned char *text = line.text
-        cdef size_t size = line.size
         cdef size_t i
-        if text[0] == _COLON:
+        if line.text[0] == _COLON:
             if self._on_comment is not None:
                 _after_colon(line, 0)
                 self._on_comment(_str_of(line))
-        elif size >= 5 and memcmp(text, b"event", 5) == 0 and (size == 5 or text[5] == _COLON):
+        elif _is_field(line, b"event", 5):
             _after_colon(line, 5)
             self._event = self._type(line)
-        elif size >= 2 and memcmp(text, b"id", 2) == 0 and (size == 2 or text[2] == _COLON):
+        elif _is_field(line, b"id", 2):
             _after_colon(line, 2)
             if memchr(line.text, 0, line.size) == NULL:
                 self._id = _str_of(line)
-        elif size >= 5 and memcmp(text, b"retry", 5) == 0 and (size == 5 or text[5] == _COLON):
+        elif _is_field(line, b"retry", 5):
             _after_colon(line, 5)
             if line.size == 0:
                 return 0
@@ -1265,7 +1345,7 @@ cdef class Decoder:
                 if line.text[i] < 0x30 or line.text[i] > 0x39:
                     return 0
             self._retry = self._event_retry = _milliseconds(line)
-        elif size >= 4 and memcmp(text, b"data", 4) == 0 and (size == 4 or text[4] == _COLON):
+        elif _is_field(line, b"data", 4):
             _after_colon(line, 4)
             self._value(line)
             self._data_size += line.size + 1
@@ -1311,6 +1391,26 @@ cdef class Decoder:
         raise RuntimeError("on_comment has raised in the middle of a chunk; reset() to go on")
 
 
+cdef inline bint _is_field(const sse_line *line, const char *name, size_t size) noexcept:
+    return (
+        line.size >= size
+        and memcmp(line.text, name, size) == 0
+        and (line.size == size or line.text[size] == _COLON)
+    )
+
+
+cdef inline bint _is_data(const sse_line *line) noexcept:
+    """Whether it is a data field with a value, as most lines are."""
+    return line.size >= 6 and memcmp(line.text, b"data:", 5) == 0
+
+
+cdef inline void _after_data(sse_line *line) noexcept:
+    """The value of such a line."""
+    cdef size_t skip = 6 if line.text[5] == _SPACE else 5
+    line.text += skip
+    line.size -= skip
+
+
 cdef inline void _after_colon(sse_line *line, size_t name) noexcept:
     """The value of a field, without its colon and one leading space."""
     cdef size_t skip = name
@@ -1335,7 +1435,7 @@ cdef inline PyObject *_text_of(const sse_line *value) except NULL:
     if value.high:
         return _joined_high(value, 1)
     text = new_text(value.size, 0x7F)
-    memcpy(data_of(text), value.text, value.size)
+    sse_copy(<unsigned char *> data_of(text), value.text, value.size)
     return text
 
 
@@ -1345,20 +1445,13 @@ cdef PyObject *_joined(const sse_line *values, size_t count) except NULL:
     cdef size_t size = count - 1
     cdef uint64_t high = 0
     cdef PyObject *text
-    cdef unsigned char *to
     for i in range(count):
         size += values[i].size
         high |= values[i].high
     if high:
         return _joined_high(values, count)
     text = new_text(size, 0x7F)
-    to = <unsigned char *> data_of(text)
-    for i in range(count):
-        if i:
-            to[0] = _LF
-            to += 1
-        memcpy(to, values[i].text, values[i].size)
-        to += values[i].size
+    sse_join(<unsigned char *> data_of(text), values, count)
     return text
 
 

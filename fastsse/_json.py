@@ -40,7 +40,7 @@ def dumps(obj: Any) -> bytes:
         TypeError, ValueError, RecursionError: the standard library's, for what cannot be written.
     """
     try:
-        return _encode(obj)
+        return encode_or_refuse(obj)
     except _refusals:
         return _encode_reference(obj)
 
@@ -104,4 +104,5 @@ def _choose() -> _Library:
     return _Library("msgspec", codec.encode, codec.decode, refusals)
 
 
-LIBRARY, _encode, _decode, _refusals = _choose()
+LIBRARY, encode_or_refuse, _decode, _refusals = _choose()
+# `encode_or_refuse` is the library's own: for the compiled twin, which turns to `dumps` when it raises.

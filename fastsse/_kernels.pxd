@@ -21,6 +21,9 @@ cdef extern from "sse.h" nogil:
     void sse_begin(sse_scan *scan, const unsigned char *chunk, size_t size) noexcept
     size_t sse_split(sse_scan *scan, sse_line *lines) noexcept
 
+    void sse_copy(unsigned char *to, const unsigned char *text, size_t size) noexcept
+    void sse_join(unsigned char *to, const sse_line *values, size_t count) noexcept
+
     ctypedef struct sse_text:
         size_t length
         uint32_t top
