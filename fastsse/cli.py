@@ -143,14 +143,17 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _add_knob(group: Any, knob: Field[Any]) -> None:
     about, default = knob.metadata, knob.default
+    tables = knob.name == "topics"
     several = isinstance(default, tuple)
-    unit = "A,B" if several else (about["unit"] or "NAME").upper()
+    unit = "A,B" if several and not tables else (about["unit"] or "NAME").upper()
     shown = "none" if several else f"{default:g}" if isinstance(default, float) else default
     text = f"{about['help']} (default: {shown}; {ENVIRONMENT_PREFIX}{knob.name.upper()})"
     flag = "--" + knob.name.replace("_", "-")
     options: dict[str, Any] = {"dest": f"knob_{knob.name}", "help": text.replace("%", "%%")}
     if about["choices"]:
         options["choices"] = about["choices"]
+    elif tables:
+        options |= {"action": "append", "metavar": unit}
     else:
         options |= {"type": _names if several else type(default), "metavar": unit}
     group.add_argument(flag, **options)

@@ -14,6 +14,7 @@ from fastsse import Event
 
 if TYPE_CHECKING:
     from fastsse.broadcast.history import Frame
+    from fastsse.broadcast.limits import Limits
     from fastsse.broadcast.subscriber import Subscriber
 
 __all__ = ["Audience", "Audiences", "Filter"]
@@ -31,6 +32,7 @@ class Audience:
         topics: what they follow, sorted.
         labels: whether their blocks name the topics.
         filter: which events they get; None for all. An audience with a filter has one member.
+        limits: how far they may fall behind, and what becomes of who does.
         members: the subscribers, in the order in which they came.
         pending: frames that have been published and not yet been swept to the members.
         newest: position of the last frame that was put to `pending`, so that an event of two topics comes once.
@@ -44,6 +46,7 @@ class Audience:
         "events",
         "filter",
         "labels",
+        "limits",
         "members",
         "newest",
         "pending",
@@ -54,11 +57,17 @@ class Audience:
     )
 
     def __init__(
-        self, topics: tuple[str, ...], labels: bool, filter: Filter | None, now: float
+        self,
+        topics: tuple[str, ...],
+        labels: bool,
+        filter: Filter | None,
+        limits: Limits,
+        now: float,
     ) -> None:
         self.topics = topics
         self.labels = labels
         self.filter = filter
+        self.limits = limits
         self.members: dict[Subscriber, None] = {}
         self.pending: list[Frame] = []
         self.newest = 0
@@ -79,9 +88,14 @@ class Audience:
 
 
 class Audiences:
-    """All of them. An audience lives as long as it has members."""
+    """All of them. An audience lives as long as it has members.
 
-    def __init__(self) -> None:
+    Args:
+        limits: those of a stream that follows these topics.
+    """
+
+    def __init__(self, limits: Callable[[tuple[str, ...]], Limits]) -> None:
+        self._limits = limits
         self._all: dict[Audience, None] = {}
         self._shared: dict[tuple[tuple[str, ...], bool], Audience] = {}  # those without a filter
         self._by_topic: dict[str, dict[Audience, None]] = {}
@@ -120,7 +134,7 @@ class Audiences:
         key = (topics, labels)
         audience = None if filter is not None else self._shared.get(key)
         if audience is None:
-            audience = Audience(topics, labels, filter, now)
+            audience = Audience(topics, labels, filter, self._limits(topics), now)
             self._all[audience] = None
             if filter is None:
                 self._shared[key] = audience

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import chain
 from operator import attrgetter
@@ -75,9 +75,11 @@ class Lost:
 class _Past:
     """One topic's kept frames: `frames[start:]`, oldest first; before `start` the list holds nothing any more."""
 
-    __slots__ = ("floor", "frames", "size", "start")
+    __slots__ = ("floor", "frames", "most_events", "most_size", "size", "start")
 
-    def __init__(self, floor: int) -> None:
+    def __init__(self, floor: int, most_events: int, most_size: int) -> None:
+        self.most_events = most_events
+        self.most_size = most_size
         self.frames: list[Frame | None] = []
         self.start = 0
         self.size = 0  # bytes, by _cost
@@ -120,15 +122,14 @@ class History:
     """What can be replayed.
 
     Args:
-        events: frames kept per topic.
-        size: bytes kept per topic, a frame's objects counted in; the newest frame stays whatever its size.
+        kept: frames and bytes kept of a topic, by its name; a frame's objects count in, and the newest frame
+            stays whatever its size.
         total: bytes kept over all topics.
         topics: topics that have a history; beyond, the least recently published one is forgotten.
     """
 
-    def __init__(self, *, events: int, size: int, total: int, topics: int) -> None:
-        self._events = events
-        self._size = min(size, total)
+    def __init__(self, *, kept: Callable[[str], tuple[int, int]], total: int, topics: int) -> None:
+        self._kept = kept
         self._total = total
         self._max_topics = topics
         self._past: OrderedDict[str, _Past] = OrderedDict()  # least recently published first
@@ -147,14 +148,15 @@ class History:
         for topic in frame.topics:
             past = self._past.get(topic)
             if past is None:
-                past = self._past[topic] = _Past(self._forgotten)
+                events, size = self._kept(topic)
+                past = self._past[topic] = _Past(self._forgotten, events, min(size, self._total))
             else:
                 self._past.move_to_end(topic)
             past.frames.append(frame)
             cost = _cost(frame)
             past.size += cost
             self.size += cost
-            while len(past) > self._events or (past.size > self._size and len(past) > 1):
+            while len(past) > past.most_events or (past.size > past.most_size and len(past) > 1):
                 self.size -= past.let_go()
         while len(self._past) > self._max_topics or (
             self.size > self._total and len(self._past) > 1

@@ -21,6 +21,7 @@ from fastsse.broadcast.audiences import Audiences, Filter
 from fastsse.broadcast.delivery import Delivery, Receive, Send
 from fastsse.broadcast.history import History
 from fastsse.broadcast.joins import GAP, Join, Joins
+from fastsse.broadcast.limits import TopicLimits
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.stats import Stats
 from fastsse.broadcast.stores import Draft, Entry, Store
@@ -87,13 +88,9 @@ class Hub:
         direct: bool | None = None,
     ) -> None:
         self.settings = knobs = Settings() if settings is None else settings
-        self.history = History(
-            events=knobs.history_events,
-            size=knobs.history_bytes,
-            total=knobs.history_total,
-            topics=knobs.max_topics,
-        )
-        self.audiences = Audiences()
+        self._limits = limits = TopicLimits(knobs)
+        self.history = History(kept=limits.kept, total=knobs.history_total, topics=knobs.max_topics)
+        self.audiences = Audiences(limits.of_stream)
         self.stats = Stats()
         self.streams = 0
         self.draining = False
@@ -435,7 +432,6 @@ class Hub:
         deadline = now + self._lifetime()
         subscriber = Subscriber(audience, send, opening.position, deadline, itself=itself)
         subscriber.told = opening.told
-        subscriber.latest = self.settings.slow_policy == "latest"
         audience.members[subscriber] = None
         self.streams += 1
         return subscriber, opening.block
@@ -477,7 +473,7 @@ class Hub:
     def _interval(self) -> float:
         """Seconds between ticks: often enough for the shortest time that is asked for, at most a second."""
         knobs = self.settings
-        times = [t for t in (knobs.heartbeat, knobs.lifetime, knobs.lag_seconds) if t]
+        times = [t for t in (knobs.heartbeat, knobs.lifetime, self._limits.shortest) if t]
         return max(0.01, min(1.0, *(t / 8 for t in times)))
 
     def _tick(self) -> None:
@@ -497,16 +493,16 @@ class Hub:
 
     def _judge(self, subscriber: Subscriber, now: float) -> None:
         """End or skip a blocked subscriber that is over a limit. Skipping frees what it lags behind, not time."""
-        knobs = self.settings
         audience = subscriber.audience
-        blocked = now - subscriber.blocked_since > knobs.lag_seconds
+        limits = audience.limits
+        blocked = now - subscriber.blocked_since > limits.lag_seconds
         behind = subscriber.events >= 0 and (
-            audience.events - subscriber.events > knobs.lag_events
-            or audience.size - subscriber.size > knobs.lag_bytes
+            audience.events - subscriber.events > limits.lag_events
+            or audience.size - subscriber.size > limits.lag_bytes
         )
         if not (blocked or behind):
             return
-        if knobs.slow_policy == "end" or subscriber.ending is not None:
+        if limits.slow_policy == "end" or subscriber.ending is not None:
             subscriber.end("slow")
         else:
             subscriber.skip = True

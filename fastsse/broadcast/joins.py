@@ -204,7 +204,7 @@ class Joins:
         audience = subscriber.audience
         after, head = subscriber.position, self._history.head
         newest: list[Frame] = []
-        if subscriber.latest:
+        if audience.limits.slow_policy == "latest":
             newest = [f for f in self._history.latest(audience.topics) if f.position > after]
         place = newest[0].position - 1 if newest else head
         gap = self._gap(self.id(after), place, "slow", audience.topics, to=head)

@@ -59,7 +59,6 @@ class Subscriber(Member):
         blocked_since: loop time at which the pending send began; 0.0 when none is pending.
         events, size: the audience's counters at this position while blocked; -1 while opening, when only time counts.
         skip: over its limits: jump ahead, with a gap, when it can be sent to again.
-        latest: after a skip the newest event of each topic is sent all the same.
         told: the history's floors that its opening told it of, until it has caught up.
         beat: a heartbeat is due, for one who sends for itself.
         park: where the connection's own task waits.
@@ -76,7 +75,6 @@ class Subscriber(Member):
         "ended",
         "ending",
         "events",
-        "latest",
         "park",
         "reason",
         "size",
@@ -96,7 +94,6 @@ class Subscriber(Member):
         self.events = -1
         self.size = -1
         self.skip = False
-        self.latest = False
         self.told: dict[str, int] | None = None
         self.beat = False
         self.park = Gate()

@@ -109,6 +109,8 @@ def test_help_names_every_setting_with_its_variable() -> None:
         (("--slow-policy", "block"), 2, ["block", "end"]),
         (("--origins", "friend.example"), 2, ["origins", "friend.example", "scheme://host"]),
         (("--hosts", "http://hub"), 2, ["hosts", "http://hub"]),
+        (("--topics", "a"), 2, ["topics 'a'", "PATTERN:KEY=VALUE"]),
+        (("--topics", "a:lag_events=0"), 2, ["topics 'a'", "lag_events 0", "1 to"]),
         (("--no-such-knob", "1"), 2, ["--no-such-knob"]),
         (("--config", "/no/such/file"), 1, ["/no/such/file", "No such file"]),
     ],
@@ -130,6 +132,8 @@ def test_what_serve_refuses(
         ("max_streams = 'five'", ["max_streams", "five"]),
         ("max_streams = 0", ["max_streams", "0"]),
         ("max_streams", ["not TOML"]),
+        ("[topics.a]\nretry = 1", ["topics 'a'", "retry", "cannot be set for topics"]),
+        ("topics = 1", ["topics 1", "table"]),
     ],
 )
 def test_a_bad_config_file_is_refused(
@@ -232,6 +236,30 @@ def test_settings_reach_the_server_from_everywhere(tmp_path: Path) -> None:
         assert [200, 413] == [status("a", size) for size in (9, 10)]
         assert [200, 400] == [status("a" * length, 1) for length in (7, 8)]
         assert [400] == [status("a&topic=b", 1)]
+
+
+@pytest.mark.parametrize("origin", ["file", "variable", "flags"])
+async def test_topics_have_settings_of_their_own_from_everywhere(
+    origin: str, clients: Clients, tmp_path: Path
+) -> None:
+    file = tmp_path / "hub.toml"
+    file.write_text(
+        '[topics."prices/*"]\nhistory_events = 2\n[topics."prices/live"]\nhistory_events = 0\n'
+    )
+    texts = ["prices/*:history_events=2", "prices/live:history_events=0"]
+    flags = [part for text in texts for part in ("--topics", text)]
+    given = {"file": ["--config", str(file)], "variable": [], "flags": flags}[origin]
+    env = {"FASTSSE_TOPICS": ";".join(texts)} if origin == "variable" else {}
+    with serve(*given, **env) as server:
+        for topic, kept in (("prices/a", 2), ("prices/live", 0), ("news", 5)):
+            for number in range(5):
+                server.publish(topic, str(number))
+
+            stream = await clients.follow(server, f"/events?topic={topic}&last_event_id=earliest")
+            server.publish(topic, "end")
+
+            expected = [*map(str, range(5 - kept, 5)), "end"]
+            assert expected == [event.data for event in await stream.events(kept + 1)]
 
 
 async def test_a_stream_over_the_limit_is_told_to_come_later(clients: Clients) -> None:

@@ -12,7 +12,9 @@ Shown = int | tuple[int, int, tuple[str, ...]]
 
 
 def history(**bounds: int) -> History:
-    return History(**{"events": 100, "size": 2**20, "total": 2**24, "topics": 100, **bounds})
+    found = {"events": 100, "size": 2**20, "total": 2**24, "topics": 100, **bounds}
+    kept = (found["events"], found["size"])
+    return History(kept=lambda _: kept, total=found["total"], topics=found["topics"])
 
 
 def publish(past: History, position: int, *topics: str, size: int = 10) -> None:
@@ -45,6 +47,18 @@ def test_a_frame_of_two_topics_comes_once() -> None:
     publish(past, 2, "b")
 
     assert [1, 2] == since(past, ("a", "b"), 0)
+
+
+def test_topics_keep_as_much_as_each_may() -> None:
+    may = {"few": (2, 2**20), "small": (100, 500), "none": (0, 2**20)}
+    past = History(kept=lambda topic: may.get(topic, (100, 2**20)), total=2**24, topics=100)
+    for position in range(1, 11):
+        publish(past, position, "few", "small", "none", "many", size=10)
+
+    assert [(0, 8, ("few",)), 9, 10] == since(past, ("few",), 0)
+    assert [(0, 8, ("small",)), 9, 10] == since(past, ("small",), 0)  # 170 bytes each
+    assert [(0, 10, ("none",))] == since(past, ("none",), 0)
+    assert list(range(1, 11)) == since(past, ("many",), 0)
 
 
 def test_a_chatty_topic_does_not_evict_a_quiet_one() -> None:

@@ -378,6 +378,50 @@ async def test_a_reader_over_its_limits_is_skipped_ahead_with_a_gap(
         assert gap.json()["from"] == got[-1].id
 
 
+async def test_limits_and_policy_are_those_of_the_topics_that_a_stream_follows(
+    sends: Sends,
+) -> None:
+    topics = {
+        "prices/*": {"slow_policy": "skip", "lag_events": 5},
+        "unused": {"lag_seconds": 0.05},  # for quick ticks
+    }
+    async with (
+        started(sends, topics=topics) as hub,
+        follow(hub, "prices/1", sends=sends) as prices,
+        follow(hub, "orders", sends=sends) as orders,
+        follow(hub, "orders", "prices/1", sends=sends) as both,
+    ):
+        for stream in (prices, orders, both):
+            await opened(stream)
+            stream.stall()
+        for number in range(20):
+            await hub.publish(["orders", "prices/1"], str(number))
+            await asyncio.sleep(0)
+
+        await asyncio.wait_for(_skipped(hub), 5)
+        await both.ended()
+        orders.resume()
+
+        assert {"slow": 1} == dict(hub.stats.ended)
+        assert list(map(str, range(20))) == data(await orders.events(20))
+
+
+async def test_a_topic_without_history_is_delivered_and_not_replayed() -> None:
+    topics = {"live/*": {"history_events": 0}}
+    async with started(topics=topics) as hub:
+        async with follow(hub, "live/1") as stream:
+            place = await opened(stream)
+            await hub.publish("live/1", "now")
+
+            assert ["now"] == data(await stream.events(1))
+        async with follow(hub, "live/1", last_event_id=place) as stream:
+            await opened(stream)
+            [gap] = await stream.events(1)
+
+            assert ("gap", "trimmed") == (gap.event, gap.json()["reason"])
+        assert 0 == hub.history.size
+
+
 async def _skipped(hub: Hub) -> None:
     while not any(s.skip for s in hub.audiences.members()):
         await asyncio.sleep(0.005)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,78 @@ def test_a_file_is_checked_too(tmp_path: Path, text: str, rule: str) -> None:
 
     with pytest.raises(SettingError, match=rule):
         Settings.load(file=str(file), environ={})
+
+
+# Settings of some topics
+
+
+PRICES = {"slow_policy": "latest", "lag_seconds": 5.0, "history_events": 10}
+
+
+def test_the_knobs_of_topics_come_from_everywhere_in_one_form(tmp_path: Path) -> None:
+    file = tmp_path / "fastsse.toml"
+    file.write_text(
+        '[topics."prices/*"]\nslow_policy = "latest"\nlag_seconds = 5\nhistory_events = 10\n'
+    )
+    text = "prices/*:slow_policy=latest, lag_seconds=5, history_events=10"
+
+    given = Settings(topics={"prices/*": PRICES})
+    read = Settings.load(file=str(file), environ={})
+    parsed = Settings.load(environ={"FASTSSE_TOPICS": f" {text} ;"})
+    flagged: Any = [text]
+
+    assert given == read == parsed == Settings.load(environ={}, topics=flagged)
+    assert (("prices/*", tuple(PRICES.items())),) == given.topics
+
+
+def test_several_patterns_keep_their_order_and_a_name_may_have_colons() -> None:
+    text = "a:b:c:history_events=1;*:lag_events=2"
+    more: Any = ["z:lag_bytes=3"]
+
+    parsed = Settings.load(environ={"FASTSSE_TOPICS": text})
+    flagged = Settings.load(environ={"FASTSSE_TOPICS": text}, topics=[text, *more])
+
+    assert ["a:b:c", "*"] == list(dict(parsed.topics))
+    assert ["a:b:c", "*", "z"] == list(dict(flagged.topics))
+
+
+def test_settings_with_topics_cannot_be_changed_from_outside_and_are_hashed_and_pickled() -> None:
+    tables: dict[str, dict[str, Any]] = {"a": {"lag_events": 1}}
+    settings = Settings(topics=tables)
+
+    tables["a"]["lag_events"] = 2
+
+    assert (("a", (("lag_events", 1),)),) == settings.topics
+    assert hash(Settings(topics={"a": {"lag_events": 1}})) == hash(settings)
+    assert settings == pickle.loads(pickle.dumps(settings))
+    assert settings.topics == dataclasses.replace(settings, retry=1).topics
+
+
+@pytest.mark.parametrize(
+    ("topics", "rule"),
+    [
+        (5, "topics 5: must be a table of settings"),
+        ({"a": 5}, "topics 'a': 5: must be a table of settings"),
+        ({"a": {}}, "topics 'a': sets nothing; known are history_events, history_bytes, lag_"),
+        ({"": PRICES}, "topics '': must be a topic's name or a pattern with *"),
+        ({"a\n": PRICES}, "topics 'a\\n': must be a topic's name or a pattern with *"),
+        ({"a": {"retry": 1}}, "topics 'a': retry: cannot be set for topics; known are history_"),
+        ({"a": {"topics": 1}}, "topics 'a': topics: cannot be set for topics; known are "),
+        ({"a": {"lag_events": 0}}, "topics 'a': lag_events 0: must be 1 to 1e+07 events"),
+        ({"a": {"lag_events": 1.5}}, "topics 'a': lag_events 1.5: must be int"),
+        ({"a": {"slow_policy": "drop"}}, "topics 'a': slow_policy 'drop': must be one of end"),
+        ({str(n): PRICES for n in range(1001)}, "topics: 1001 patterns: must be at most 1000"),
+        ("a", "topics 'a': must be PATTERN:KEY=VALUE,KEY=VALUE; several are parted by ;"),
+        (":lag_events=1", "topics ':lag_events=1': must be PATTERN:KEY=VALUE"),
+        ("a:lag_events", "topics 'a:lag_events': must be PATTERN:KEY=VALUE"),
+        ("a:lag_events=few", "lag_events 'few': must be a whole number"),
+        ("a:lag_events=1,lag_events=2", "topics 'a': lag_events: must be given once"),
+        ("a:lag_events=1;a:lag_bytes=1", "topics 'a': must be given once"),
+        ("a:lags=1", "topics 'a': lags: cannot be set for topics"),
+    ],
+)
+def test_knobs_of_topics_that_break_a_rule_are_refused_with_it(topics: Any, rule: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.load(environ={}, topics=topics)
+
+    assert str(caught.value).startswith(rule)
