@@ -173,6 +173,7 @@ class Broadcast:
             return response(scope, receive, send)
         if scope["method"] == "HEAD":
             return _send_head(send, headers)
+        remote = scope.get("client")
         if self.alone:
             scope.clear()
         elif self.outermost:
@@ -184,6 +185,7 @@ class Broadcast:
             last_event_id=asked.last_event_id,
             labels=asked.labels,
             headers=headers,
+            remote=remote,
         )
 
     def _check_room(self) -> None:

@@ -38,6 +38,7 @@ class Audience:
         newest: position of the last frame that was put to `pending`, so that an event of two topics comes once.
         events, size: frames and bytes put to `pending` since the audience began; a blocked member's lag is a
             difference of these.
+        sent: bytes swept to the members, labels included.
         pending_since: loop time at which the oldest of these frames came.
         quiet_since: loop time of the last sweep, for the heartbeat.
     """
@@ -52,6 +53,7 @@ class Audience:
         "pending",
         "pending_since",
         "quiet_since",
+        "sent",
         "size",
         "topics",
     )
@@ -73,6 +75,7 @@ class Audience:
         self.newest = 0
         self.events = 0
         self.size = 0
+        self.sent = 0
         self.pending_since = now
         self.quiet_since = now
 

@@ -22,7 +22,7 @@ from fastsse import encode_comment
 from fastsse.broadcast._pump import Half, begin, finish, sweep
 from fastsse.broadcast.audiences import Audience
 from fastsse.broadcast.history import Frame
-from fastsse.broadcast.joins import JOIN_SIZE, Join, Joins, body_message
+from fastsse.broadcast.joins import JOIN_SIZE, Join, Joins, body_message, pending_size
 from fastsse.broadcast.stats import Stats
 from fastsse.broadcast.subscriber import Gate, Subscriber
 
@@ -42,7 +42,7 @@ _log = logging.getLogger("fastsse.broadcast")
 class _Sweep:
     """A join on its way to the members of an audience, in bounded steps."""
 
-    __slots__ = ("events", "first", "index", "last", "members", "message", "since")
+    __slots__ = ("audience", "events", "first", "index", "last", "members", "message", "since")
 
     def __init__(
         self, audience: Audience, message: Message, events: int, first: int, last: int, turn: int
@@ -50,6 +50,7 @@ class _Sweep:
         members = list(audience.members)
         start = turn % len(members)
         self.members = members[start:] + members[:start]  # nobody is always the last
+        self.audience = audience
         self.message = message
         self.events = events  # 0: a heartbeat
         self.first = first
@@ -111,7 +112,7 @@ class Delivery:
         """One turn of the pump: at most `PASS_SIZE` sends, then the loop's other work, then on."""
         budget = PASS_SIZE
         while budget > 0:
-            going = self._sweep or self._next_sweep()
+            going = self._sweep = self._sweep or self._next_sweep()
             if going is None:
                 self._turn_due = False
                 return
@@ -137,6 +138,7 @@ class Delivery:
             first = audience.pending[0].position
             join = self._joins.pending(audience)
             audience.quiet_since = self._loop.time()
+            audience.sent += join.size
             going = _Sweep(audience, join.message, join.events, first, join.last, self._turns)
             if audience.pending:
                 self._dirty.append(audience)
@@ -163,6 +165,7 @@ class Delivery:
         """Who could not be sent to in passing."""
         if isinstance(outcome, Exception):
             _log.debug("send failed", exc_info=outcome)
+            self.settle(subscriber)
             subscriber.end("disconnected")
         elif subscriber.itself:
             subscriber.beat = subscriber.beat or not going.events
@@ -172,11 +175,23 @@ class Delivery:
                 self._stats.sent(1, going.events, len(going.message["body"]))
             self._block(subscriber, outcome)
 
+    def settle(self, subscriber: Subscriber) -> None:
+        """Add what the pump has sent to a stream since it went live to the stream's account."""
+        account, audience, going = subscriber.account, subscriber.audience, self._sweep
+        if account is None:
+            return
+        events, size = audience.events - len(audience.pending), audience.sent
+        if going is not None and going.audience is audience and subscriber.position < going.last:
+            events -= going.events  # the sweep has not come to it yet
+            size -= len(going.message["body"])
+        account.settle(events, size)
+
     # Carry: who is blocked.
 
     def _block(self, subscriber: Subscriber, half: Half | None) -> None:
         audience = subscriber.audience
         subscriber.live = False
+        self.settle(subscriber)
         subscriber.blocked_since = self._loop.time()
         subscriber.events = audience.events - len(audience.pending)
         subscriber.size = audience.size - sum(len(frame.block) for frame in audience.pending)
@@ -214,6 +229,8 @@ class Delivery:
         """A join was handed to the subscriber: it stands behind it."""
         subscriber.position = join.last
         self._stats.sent(1, join.events, join.size)
+        if subscriber.account is not None:
+            subscriber.account.add(join.events, join.size)
         if subscriber.events >= 0:
             subscriber.events += join.events
             subscriber.size += join.size
@@ -236,6 +253,7 @@ class Delivery:
         subscriber.reason = reason
         if subscriber.live:
             subscriber.live = False
+            self.settle(subscriber)
             subscriber.carry = Gate()
             self._end_live(subscriber, subscriber.carry, last)
         elif subscriber.itself:
@@ -320,6 +338,9 @@ def _go_live(subscriber: Subscriber) -> None:
     """It stands at the head and nothing is pending: the pump may call its `send`."""
     subscriber.blocked_since = 0.0
     subscriber.live = not subscriber.itself
+    if subscriber.live and subscriber.account is not None:
+        audience = subscriber.audience
+        subscriber.account.live = audience.events, audience.sent + pending_size(audience)
 
 
 async def _park(subscriber: Subscriber, receive: Receive) -> None:

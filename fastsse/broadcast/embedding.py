@@ -56,6 +56,7 @@ class HubResponse(Response):
             labels=self._labels,
             filter=self._filter,
             headers=self.raw_headers,
+            remote=scope.get("client"),
         )
         if self.background is not None:
             await self.background()

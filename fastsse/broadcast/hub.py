@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsse import InvalidField, encode, encode_comment
+from fastsse.broadcast.account import log_end, open_account
 from fastsse.broadcast.audiences import Audiences, Filter
 from fastsse.broadcast.delivery import Delivery, Receive, Send
 from fastsse.broadcast.history import History
@@ -339,6 +340,7 @@ class Hub:
         labels: bool = False,
         filter: Filter | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
+        remote: Sequence[Any] | None = None,
     ) -> None:
         """One event stream, from its response's start to its end; returns when it is over.
 
@@ -349,13 +351,14 @@ class Hub:
             labels: begin each block with a comment that names its topics.
             filter: which events it gets; all when None. A stream with a filter shares no bytes with others.
             headers: more response headers.
+            remote: the client's host and port, for the log.
 
         Raises:
             InvalidField: a topic cannot be followed; nothing was sent.
             RuntimeError: the hub is not started, or it is full or draining: ask before.
         """
         itself = not self._may_step(send, receive)
-        subscriber, block = self.admit(topics, last_event_id, labels, filter, send, itself)
+        subscriber, block = self.admit(topics, last_event_id, labels, filter, send, itself, remote)
         delivery = self._started().delivery
         start = {
             "type": "http.response.start",
@@ -364,7 +367,13 @@ class Hub:
         }
         try:
             if await delivery.open(subscriber, start, block):
-                del start, block, headers, topics  # or they would live as long as the stream
+                del (
+                    start,
+                    block,
+                    headers,
+                    topics,
+                    remote,
+                )  # or they would live as long as the stream
                 await delivery.wait(subscriber, receive)
         except Exception:
             # A server may raise once its client has gone; nobody is left to be told.
@@ -416,6 +425,7 @@ class Hub:
         filter: Filter | None,
         send: Send,
         itself: bool,
+        remote: Sequence[Any] | None = None,
     ) -> tuple[Subscriber, bytes]:
         """Register, so that nothing is missed from here on; the subscriber and its opening block.
 
@@ -428,10 +438,14 @@ class Hub:
             raise RuntimeError(f"the hub takes no stream now: it is {reason}")
         now = running.loop.time()
         audience = self.audiences.find(names, labels, filter, now)
+        account, told = open_account(remote), self.stats.gaps.total()
         opening = running.joins.opening(names, last_event_id)
         deadline = now + self._lifetime()
         subscriber = Subscriber(audience, send, opening.position, deadline, itself=itself)
         subscriber.told = opening.told
+        if account is not None:
+            account.gaps = self.stats.gaps.total() - told
+            subscriber.account = account
         audience.members[subscriber] = None
         self.streams += 1
         return subscriber, opening.block
@@ -462,8 +476,10 @@ class Hub:
         self.audiences.leave(subscriber)
         self.streams -= 1
         self.stats.ended[subscriber.reason] += 1
-        topics = ", ".join(subscriber.audience.topics)
-        _log.info("stream ended: %s; topics %s", subscriber.reason, topics)
+        if self._running is not None:
+            self._running.delivery.settle(subscriber)
+        id = f"{self._epoch}-{subscriber.position}"
+        log_end(subscriber.reason, subscriber.audience.topics, id, subscriber.account)
         if self._all_gone is not None and not self.streams and not self._all_gone.done():
             self._all_gone.set_result(None)
 

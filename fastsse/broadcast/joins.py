@@ -29,6 +29,7 @@ __all__ = [
     "Opening",
     "body_message",
     "encode_label",
+    "pending_size",
 ]
 
 EARLIEST = "earliest"  # as a last event ID: all that is kept
@@ -194,6 +195,8 @@ class Joins:
         """The event that tells a subscriber of a gap, once."""
         told = dict.fromkeys(lost.topics, lost.position)
         subscriber.told = {**(subscriber.told or {}), **told}
+        if subscriber.account is not None:
+            subscriber.account.gaps += 1
         reason = "trimmed" if subscriber.events < 0 else "slow"
         return self._gap(self.id(lost.after), lost.place, reason, lost.topics, to=lost.position)
 
@@ -201,6 +204,9 @@ class Joins:
         """Jump to the head, with a gap; by the policy "latest" the newest event of each topic follows it."""
         subscriber.skip = False
         self._stats.skipped += 1
+        if subscriber.account is not None:
+            subscriber.account.skips += 1
+            subscriber.account.gaps += 1
         audience = subscriber.audience
         after, head = subscriber.position, self._history.head
         newest: list[Frame] = []
@@ -229,6 +235,11 @@ def _block(audience: Audience, frame: Frame) -> bytes:
         return frame.block
     topics = [topic for topic in frame.topics if topic in audience.topics]
     return encode_label(topics) + frame.block
+
+
+def pending_size(audience: Audience) -> int:
+    """Bytes that an audience's pending frames will take."""
+    return sum(len(_block(audience, frame)) for frame in audience.pending)
 
 
 def encode_label(topics: list[str]) -> bytes:

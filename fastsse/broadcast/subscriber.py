@@ -17,6 +17,7 @@ from fastsse.broadcast._pump import Member
 
 if TYPE_CHECKING:
     from fastsse.broadcast._pump_py import Send
+    from fastsse.broadcast.account import Account
     from fastsse.broadcast.audiences import Audience
 
 __all__ = ["Gate", "Subscriber"]
@@ -64,9 +65,11 @@ class Subscriber(Member):
         park: where the connection's own task waits.
         carry: where the task waits that sends to it while it is blocked.
         reason: why it ended.
+        account: what it was sent, where that will be logged.
     """
 
     __slots__ = (
+        "account",
         "audience",
         "beat",
         "blocked_since",
@@ -99,6 +102,7 @@ class Subscriber(Member):
         self.park = Gate()
         self.carry: Gate | None = None
         self.reason = ""
+        self.account: Account | None = None
 
     def end(self, reason: str) -> None:
         """Nothing more is sent; whoever waits for this stream is let go."""
