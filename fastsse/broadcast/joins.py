@@ -215,7 +215,11 @@ class Joins:
         place = newest[0].position - 1 if newest else head
         gap = self._gap(self.id(after), place, "slow", audience.topics, to=head)
         body = gap + b"".join([_block(audience, frame) for frame in newest])
-        return Join(body, head, 1 + len(newest))
+        join = Join(body, head, 1 + len(newest))
+        if subscriber.events >= 0:  # what was skipped no longer counts against it
+            subscriber.events = audience.events - join.events
+            subscriber.size = audience.size - join.size
+        return join
 
 
 class Opening:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from driver import Ended, Sends, Stream, open_stream, turns
 
-from fastsse import Event, InvalidField
+from fastsse import Event, InvalidField, decode
 from fastsse.broadcast import Hub, Settings
 
 Follow = Callable[..., AbstractAsyncContextManager[Stream]]
@@ -376,6 +376,59 @@ async def test_a_reader_over_its_limits_is_skipped_ahead_with_a_gap(
         assert [*kept, "next"] == rest
         assert ids[-1] == gap.json()["to"]
         assert gap.json()["from"] == got[-1].id
+
+
+async def test_a_skipped_reader_whose_gap_waits_to_be_sent_is_not_skipped_again() -> None:
+    knobs = {
+        "lag_events": 10,
+        "slow_policy": "skip",
+        "topics": {"clock": {"slow_policy": "end", "lag_seconds": 0.05}},
+    }
+    metered = _Metered(2)  # the start and the opening block
+    async with started(**knobs) as hub, follow(hub, "clock") as clock:
+        await opened(clock)
+        task = asyncio.create_task(hub.stream(metered.receive, metered.send, ["a"]))
+        await turns()
+        for number in range(50):
+            await hub.publish("a", str(number))
+            await turns(1)
+        await asyncio.wait_for(_skipped(hub), 5)
+        metered.room.release()  # for the pending event; the gap's send is pending then
+        await turns()
+        await hub.publish("a", "next")
+        clock.stall()
+        for _ in range(10):
+            await hub.publish("clock", "tick")
+            await turns(1)
+        await clock.ended()  # so slow readers have been judged since
+
+        metered.room.release()
+        metered.room.release()
+        await turns()
+
+        events = decode(b"".join(metered.bodies))
+        assert ["gap", "message"] == [event.event for event in events[-2:]]
+        assert "next" == events[-1].data
+        assert 1 == hub.stats.skipped
+        metered.room.release()
+        hub.drain()
+        await task
+
+
+class _Metered:
+    """A connection whose sends wait until there is room for them."""
+
+    def __init__(self, room: int) -> None:
+        self.room = asyncio.Semaphore(room)
+        self.bodies: list[bytes] = []
+
+    async def receive(self) -> dict[str, str]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(self, message: Any) -> None:
+        await self.room.acquire()
+        self.bodies.append(message.get("body", b""))
 
 
 async def test_limits_and_policy_are_those_of_the_topics_that_a_stream_follows(
