@@ -11,6 +11,8 @@ SOURCES := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h \
 # A test that needs a browser skips without one; who requires it gets what drives it.
 TESTED  := $(VENV)/.group-server-test $(if $(FASTSSE_REQUIRE_BROWSER),$(VENV)/.group-browser)
 
+PEER    := $(if $(filter no,$(PEERS)),,$(VENV)/.peers)
+
 .PHONY: serve test bench bench-load check clean
 .NOTPARALLEL:
 
@@ -20,12 +22,12 @@ serve: $(VENV)/.installed
 test: $(TESTED)
 	$(BIN)/python -m pytest $(ARGS)
 
-# QUICK=1 makes fewer rounds of the same comparisons.
-bench: $(VENV)/.group-bench $(VENV)/.group-build
+# QUICK=1 makes fewer rounds of the same comparisons. PEERS=no measures those that are installed already.
+bench: $(VENV)/.group-bench $(VENV)/.group-build $(PEER)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 # The broadcast under load, beside its peers.
-bench-load: $(VENV)/.group-bench
+bench-load: $(VENV)/.group-bench $(PEER)
 	$(BIN)/python -m benchmarks.load $(if $(QUICK),--quick) $(ARGS)
 
 # Every gate but the tests themselves, or those named: make check ARGS="lint types".
@@ -57,4 +59,10 @@ $(VENV)/.installed: $(VENV)/.venv $(SOURCES)
 $(VENV)/.group-%: $(VENV)/.installed
 	@echo "Installing the dependency group $*."
 	@$(PIP) --group $*
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.group-peers
+	@command -v npm >/dev/null || echo "There is no npm: what runs on node is not measured."
+	@! command -v npm >/dev/null || for folder in benchmarks/node benchmarks/load/servers; do \
+	  npm install --prefix $$folder --no-package-lock --no-audit --no-fund --loglevel=error || exit 1; done
 	@touch $@

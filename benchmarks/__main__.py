@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bars, chart, compare, report
-from benchmarks.contenders import COMPILED, Field, Missing, pin
+from benchmarks.contenders import COMPILED, Field, Missing, keep_memory, pin
 
 OUT = Path(__file__).parent.parent / "build" / "bench"
 
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         plan = _plan(given)
         processors = pin()
+        keep_memory()
         field = Field(given.only, processors)
     except (Missing, ValueError) as error:
         print(f"cannot run: {error}", file=sys.stderr)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
@@ -224,6 +226,21 @@ for _verb, _peers in (
 for _name, _package in peers.NODE.items():
     LOADERS[_name] = _in_node(_package)
     _CAN[_name] = "decode"
+
+
+def keep_memory() -> None:
+    """Keep freed memory in the process, where the C library can be told to.
+
+    Without it, whether a large block comes new from the system, which costs more than to fill it, depends on what
+    lies above it, and so on who was measured before.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "mallopt"):  # musl has none
+        for option in _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD:
+            library.mallopt(option, 2**30)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def pin() -> tuple[int, ...] | None:

@@ -1,9 +1,10 @@
 """Instructions per event, counted by callgrind: ``python -m benchmarks.instructions [--check]``.
 
 Seconds depend on who else uses the machine; instructions hardly do. They do depend on the compiler and on the
-interpreter, so what is kept and compared is above all the ratio to the floor, counted in the same run. Where
-compiler, interpreter and valgrind are those of the record, the counts themselves are compared as well; where the
-processor wants another build of the floor, nothing is.
+interpreter, so the ratio to the floor, counted in the same run, is kept as well. Where compiler, interpreter and
+valgrind are those of the record, counts and ratios may grow by 5 %; elsewhere only ratios are compared, and may grow by
+15 %, because another compiler makes other code of both; where the processor wants another build of the floor,
+nothing is compared.
 
 The record is `instructions.json`; without ``--check`` it is written anew.
 """
@@ -30,6 +31,7 @@ from benchmarks.cells import (
     Task,
     decode_cell,
     encode_cell,
+    json_cell,
     many_cell,
     split_cell,
 )
@@ -37,6 +39,7 @@ from benchmarks.corpora import corpus
 
 RECORD = Path(__file__).parent / "instructions.json"
 LIMIT = 1.05  # what a count or a ratio may grow by
+ELSEWHERE = 1.15  # what a ratio may grow by with another compiler or interpreter
 EVENTS = 800  # of each corpus, so that callgrind needs seconds and not minutes
 FRAME = "floor_measured"  # the C function whose callee is counted
 
@@ -48,6 +51,8 @@ TASKS = (
     Task("decode", "llm-crlf", "64k"),
     Task("decode", "anthropic", "64k"),
     Task("decode", "tiny", "64k"),
+    Task("decode", "tiny", "event"),
+    Task("decode", "small", "event"),
     Task("decode", "full", "64k"),
     Task("decode", "bigml", "64k"),
     Task("decode", "heartbeat", "64k"),
@@ -59,7 +64,9 @@ TASKS = (
     Task("encode", "full"),
     Task("encode", "bigml"),
     Task("encode_many", "llm"),
+    Task("encode_many", "small"),
     Task("encode_many", "full"),
+    Task("encode_json", "llm"),
     Task("split", "llm", "64k"),
 )
 
@@ -70,7 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Count, then write the record or compare with it. 1 when something has grown past `LIMIT`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument(
-        "--check", action="store_true", help="compare with the record, fail at +5 %%"
+        "--check",
+        action="store_true",
+        help="compare with the record, fail where something has grown",
     )
     parser.add_argument("--record", type=Path, default=RECORD, help="the record (%(default)s)")
     parser.add_argument("--count", help=argparse.SUPPRESS)
@@ -82,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(found))
     if given.check:
         faults = compare(json.loads(given.record.read_text()), found)
-        print("\n".join(faults) or f"nothing has grown by more than {LIMIT - 1:.0%}")
+        print("\n".join(faults) or "nothing has grown past its limit")
         return 1 if faults else 0
     given.record.write_text(json.dumps(found, indent=1) + "\n")
     return 0
@@ -170,6 +179,8 @@ def _cells(task: Task, names: list[str]) -> Iterator[PythonCell]:
             yield split_cell(module.LineSplitter, part.cut(task.chunking))
         elif task.verb == "encode":
             yield encode_cell(contenders.encoding_of(module), part.fields)
+        elif task.verb == "encode_json":
+            yield json_cell(module.encode_json, part)
         else:
             yield many_cell(module.encode_many, contenders.decoder_of(module), part)
 
@@ -194,8 +205,8 @@ def _first_line(*command: str) -> str:
 
 
 def compare(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What has grown past `LIMIT` since the record: the counts and ratios that can be compared."""
-    names = _comparable(record["environment"], found["environment"])
+    """What has grown past its limit since the record: the counts and ratios that can be compared."""
+    names, limit = _comparable(record["environment"], found["environment"])
     faults = []
     for task, before in record["cells"].items():
         now = found["cells"].get(task)
@@ -203,21 +214,21 @@ def compare(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
             faults.append(f"{task}: not counted any more")
             continue
         for name in names:
-            if now[name] > before[name] * LIMIT:
+            if now[name] > before[name] * limit:
                 grown = now[name] / before[name] - 1
                 faults.append(f"{task}: {name} {before[name]} -> {now[name]}, +{grown:.1%}")
     return faults
 
 
-def _comparable(before: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:
+def _comparable(before: dict[str, str], now: dict[str, str]) -> tuple[tuple[str, ...], float]:
     """Everything, if it was counted with the same tools; ratios, if only the floor is the same."""
     if before == now:
-        return ("ratio", "compiled", "pure")
+        return ("ratio", "compiled", "pure"), LIMIT
     if before.get("floor") == now.get("floor"):
         print(f"counted elsewhere ({before}): only ratios to the floor are compared")
-        return ("ratio",)
+        return ("ratio",), ELSEWHERE
     print(f"counted elsewhere ({before}), for another floor: nothing can be compared")
-    return ()
+    return (), LIMIT
 
 
 def table(found: dict[str, Any]) -> str:

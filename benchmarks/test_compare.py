@@ -275,11 +275,11 @@ def test_a_count_that_grows_past_the_limit_is_a_fault() -> None:
 
 def test_counts_of_another_interpreter_are_compared_by_their_ratio_to_the_floor() -> None:
     record = {"environment": {"python": "x"}, "cells": {"encode llm": _counts(100, 1000, 1.0)}}
-    found = {"environment": {"python": "y"}, "cells": {"encode llm": _counts(150, 1500, 1.06)}}
+    found = {"environment": {"python": "y"}, "cells": {"encode llm": _counts(150, 1500, 1.16)}}
 
     faults = instructions.compare(record, found)
 
-    assert ["encode llm: ratio 1.0 -> 1.06, +6.0%"] == faults
+    assert ["encode llm: ratio 1.0 -> 1.16, +16.0%"] == faults
 
 
 def test_counts_beside_another_floor_are_not_compared() -> None:
