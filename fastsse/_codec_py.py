@@ -542,51 +542,51 @@ class Decoder:
                 if limit is not None and self._data_size + len(lines[0]) > limit:
                     self._fail_size(events)
                 lines[0] = lines[0][len(_BOM) :]
-        data = self._data
+        data, size = self._data, self._data_size
+        event, id, retry = "message", self._id, self._event_retry
+        moved = True  # a field other than data may have come since the last blank line
         for line in lines:
-            if limit is not None and self._data_size + len(line) > limit:
+            if limit is not None and size + len(line) > limit:
                 self._fail_size(events)
-            if line[:5] == b"data:":
-                value = line[6:] if line[5:6] == b" " else line[5:]
-                data.append(value)
-                self._data_size += len(value) + 1
+            if line[:6] == b"data: ":
+                data.append(line[6:])
+                size += len(line) - 5
             elif not line:
-                self._last_event_id = self._id
+                if moved:
+                    event, id, retry = self._event or "message", self._id, self._event_retry
+                    self._last_event_id = id
                 if data:
                     text = data[0] if len(data) == 1 else b"\n".join(data)
-                    events.append(
-                        _event(
-                            text.decode("utf-8", "replace"),
-                            self._event or "message",
-                            self._id,
-                            self._event_retry,
-                        )
-                    )
+                    events.append(_event(_decoded(text), event, id, retry))
                     data.clear()
-                    self._data_size = 0
-                self._event = ""
-                self._event_retry = None
+                    size = 0
+                if moved:
+                    self._event, self._event_retry = "", None
+                    event, retry = "message", None
+                    moved = False
+            elif line[:5] == b"data:" or line == b"data":
+                data.append(line[5:])
+                size += len(data[-1]) + 1
             else:
                 self._field(line)
+                moved = True
+        self._data_size = size
 
     def _field(self, line: bytes) -> None:
-        """Every line but ``data:`` and the blank one."""
+        """Every line but data and the blank one."""
         name, colon, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
         if name == b"event":
-            self._event = value.decode("utf-8", "replace")
+            self._event = _decoded(value)
         elif name == b"id":
             if b"\0" not in value:
-                self._id = value.decode("utf-8", "replace")
+                self._id = _decoded(value)
         elif name == b"retry":
             if value.isdigit():  # bytes: ASCII digits only, and at least one
                 self._retry = self._event_retry = _milliseconds(value)
-        elif name == b"data":
-            self._data.append(value)
-            self._data_size += len(value) + 1
         elif colon and not name and self._on_comment is not None:
-            self._on_comment(value.decode("utf-8", "replace"))
+            self._on_comment(_decoded(value))
 
     def _interpret_guarded(
         self, lines: list[bytes], events: list[Event], limit: int | None
@@ -636,6 +636,16 @@ def _limit(name: str, value: int | None) -> int | None:
     return value
 
 
+def _decoded(value: bytes) -> str:
+    """A value as text, with U+FFFD for what is not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "replace")
+
+
 def _milliseconds(digits: bytes) -> int:
-    digits = digits.lstrip(b"0")
+    if len(digits) < 19:
+        return int(digits)
+    digits = digits.lstrip(b"0")  # int() refuses a few thousand of them
     return min(int(digits or b"0"), MAX_RETRY) if len(digits) <= 19 else MAX_RETRY
