@@ -177,7 +177,7 @@ class Broadcast:
         if self.alone:
             scope.clear()
         elif self.outermost:
-            scope["headers"] = []
+            _forget_headers(scope)
         return self.hub.stream(
             receive,
             send,
@@ -293,6 +293,13 @@ async def _send_head(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         }
     )
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _forget_headers(scope: Scope) -> None:
+    """In place where that can be: uvicorn's connection keeps the same list for as long as the stream lasts."""
+    if isinstance(scope["headers"], list):
+        scope["headers"].clear()
+    scope["headers"] = []
 
 
 def _later(seconds: int) -> dict[str, str]:

@@ -312,7 +312,9 @@ class Delivery:
 
     def wait(self, subscriber: Subscriber, receive: Receive) -> Awaitable[None]:
         """What the connection's own task does until the client has gone or the stream has been ended."""
-        return self._serve(subscriber, receive) if subscriber.itself else _park(subscriber, receive)
+        if subscriber.itself:
+            return self._serve(subscriber, receive)
+        return (_park if _can_be_cancelled() else _park_aside)(subscriber, receive)
 
     async def _serve(self, subscriber: Subscriber, receive: Receive) -> None:
         """Send from the connection's own task: for a `send` that only this task may call."""
@@ -343,8 +345,34 @@ def _go_live(subscriber: Subscriber) -> None:
         subscriber.account.live = audience.events, audience.sent + pending_size(audience)
 
 
+def _can_be_cancelled() -> bool:
+    """Whether the running task is asyncio's own kind: that of granian's ``--task-impl rust`` is a shell of one."""
+    task = asyncio.current_task()
+    if task is None:
+        return False
+    try:
+        task.get_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 async def _park(subscriber: Subscriber, receive: Receive) -> None:
-    """Wait in the connection's own task, and nothing else."""
+    """Wait in the connection's own task, and keep nothing beside what the server keeps for it."""
+    gate = subscriber.park
+    before = gate.enter()
+    try:
+        while not subscriber.ended and (await receive())["type"] != "http.disconnect":
+            pass
+    except BaseException as error:
+        if not gate.leave(before, error):
+            raise
+    else:
+        gate.leave(before, None)
+
+
+async def _park_aside(subscriber: Subscriber, receive: Receive) -> None:
+    """The same for a task that cannot be cancelled."""
     while not subscriber.ended:
         half = begin(receive())
         if not half.done and not await finish(half, subscriber.park):

@@ -11,7 +11,7 @@ never in a queue of its own. It knows nothing of how events come to be.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastsse.broadcast._pump import Member
 
@@ -24,24 +24,56 @@ __all__ = ["Gate", "Subscriber"]
 
 
 class Gate:
-    """Where a task waits, and can be called back from."""
+    """Where a task waits, and can be called back from.
 
-    __slots__ = ("idle", "shut", "waiter")
+    Between `enter` and `leave` it may wait for what is not ours, and keeps nothing beside it: `close` cancels that
+    wait. A cancellation of somebody else goes through, also one that comes at the same time.
+    """
+
+    __slots__ = ("idle", "shut", "task", "waiter")
 
     def __init__(self) -> None:
         self.shut = False  # do not go on waiting, now or later
         self.waiter: asyncio.Future[None] | None = None  # for a send or receive, see `finish`
         self.idle: asyncio.Future[None] | None = None  # for something to send
+        self.task: asyncio.Task[Any] | None = None  # that has entered and was not called back
+
+    def enter(self) -> int:
+        """The running task's cancellations until now, for `leave`."""
+        self.task = task = _running()
+        return task.cancelling()
+
+    def leave(self, before: int, error: BaseException | None) -> bool:
+        """Whether what ended the wait is ours alone, and goes no further."""
+        if self.task is not None:
+            self.task = None
+            return False
+        others = _running().uncancel() > before
+        return isinstance(error, asyncio.CancelledError) and not others
 
     def close(self) -> None:
         """Let the waiting task go at once."""
         self.shut = True
         _set(self.waiter)
         _set(self.idle)
+        if self.task is not None:
+            # Not now: the task itself may be running, and cancelled it would fail at a later wait.
+            self.task.get_loop().call_soon(self._call)
+
+    def _call(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
 
     def wake(self) -> None:
         """There is something to send."""
         _set(self.idle)
+
+
+def _running() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def _set(future: asyncio.Future[None] | None) -> None:
