@@ -150,10 +150,13 @@ class Joins:
         history = self._history
         if subscriber.skip:
             return self._skip(subscriber)
-        if subscriber.position == history.head:
+        audience = subscriber.audience
+        # Whatever came since it was live has been put to its audience: other topics' events need no look-up.
+        quiet = subscriber.events >= 0 and subscriber.position >= audience.newest
+        if quiet or subscriber.position == history.head:
+            subscriber.position = history.head
             subscriber.told = None
             return None
-        audience = subscriber.audience
         key = (audience, subscriber.position)
         cached = self._cached.get(key) if subscriber.told is None else None
         if cached is not None and (cached.last >= audience.newest or cached.size * 2 > JOIN_SIZE):

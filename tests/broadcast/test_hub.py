@@ -14,6 +14,7 @@ from driver import Ended, Sends, Stream, open_stream, turns
 
 from fastsse import Event, InvalidField, decode
 from fastsse.broadcast import Hub, Settings
+from fastsse.broadcast.history import History
 
 Follow = Callable[..., AbstractAsyncContextManager[Stream]]
 
@@ -295,6 +296,31 @@ async def test_what_a_blocked_reader_gets_comes_in_joins(sends: Sends) -> None:
         events = await slow.events(500)
         assert [str(n) for n in range(500)] == [event.data[1000:] for event in events]
         assert hub.stats.sends < 50
+
+
+async def test_a_reader_that_has_everything_costs_no_look_up_in_the_history(sends: Sends) -> None:
+    looked = 0
+
+    class Counted(History):
+        def since(self, *arguments: Any) -> Any:
+            nonlocal looked
+            looked += 1
+            return super().since(*arguments)
+
+    async with started(sends) as hub:
+        hub.history.__class__ = Counted
+        await hub.publish("else", "x")
+        async with follow(hub, "a", "b", sends=sends) as stream:
+            await opened(stream)
+            assert 0 == looked
+
+            for number in range(20):
+                await hub.publish("ab"[number % 2], str(number))
+                await hub.publish("else", "x")
+                assert [str(number)] == data(await stream.events(1))
+                await turns()
+
+            assert (20 if sends == "wrapped" else 0) == looked
 
 
 async def test_a_blocked_reader_that_lost_events_is_told_exactly_which(sends: Sends) -> None:
