@@ -149,7 +149,10 @@ class Joins:
         """What this subscriber is sent next; None, and it stands at the head, when it has everything."""
         history = self._history
         if subscriber.skip:
-            return self._skip(subscriber)
+            subscriber.skip = False
+            join = self._skip(subscriber)
+            if join is not None:
+                return join
         audience = subscriber.audience
         # Whatever came since it was live has been put to its audience: other topics' events need no look-up.
         quiet = subscriber.events >= 0 and subscriber.position >= audience.newest
@@ -203,18 +206,26 @@ class Joins:
         reason = "trimmed" if subscriber.events < 0 else "slow"
         return self._gap(self.id(lost.after), lost.place, reason, lost.topics, to=lost.position)
 
-    def _skip(self, subscriber: Subscriber) -> Join:
-        """Jump to the head, with a gap; by the policy "latest" the newest event of each topic follows it."""
-        subscriber.skip = False
-        self._stats.skipped += 1
-        if subscriber.account is not None:
-            subscriber.account.skips += 1
-            subscriber.account.gaps += 1
+    def _skip(self, subscriber: Subscriber) -> Join | None:
+        """Jump to the head, with a gap; by the policy "latest" the newest event of each topic follows it.
+
+        None when nothing would be missed: a heartbeat, too, can be what a reader is blocked by.
+        """
         audience = subscriber.audience
         after, head = subscriber.position, self._history.head
         newest: list[Frame] = []
         if audience.limits.slow_policy == "latest":
-            newest = [f for f in self._history.latest(audience.topics) if f.position > after]
+            latest = self._history.latest(audience.topics)
+            newest = [f for f in latest if f.position > after and audience.takes(f)]
+        if not any(
+            isinstance(item, Lost) or (item not in newest and audience.takes(item))
+            for item in self._history.since(audience.topics, after, subscriber.told)
+        ):
+            return None
+        self._stats.skipped += 1
+        if subscriber.account is not None:
+            subscriber.account.skips += 1
+            subscriber.account.gaps += 1
         place = newest[0].position - 1 if newest else head
         gap = self._gap(self.id(after), place, "slow", audience.topics, to=head)
         body = gap + b"".join([_block(audience, frame) for frame in newest])

@@ -501,6 +501,66 @@ async def test_a_topic_without_history_is_delivered_and_not_replayed() -> None:
         assert 0 == hub.history.size
 
 
+@pytest.mark.parametrize("policy", ["skip", "latest"])
+async def test_a_reader_blocked_by_heartbeats_alone_is_told_of_no_gap(
+    sends: Sends, policy: str
+) -> None:
+    knobs = {"heartbeat": 0.05, "lag_seconds": 0.1, "slow_policy": policy}
+    async with started(sends, **knobs) as hub, follow(hub, "a", sends=sends) as slow:
+        await opened(slow)
+        slow.stall()
+        await slow.blocked()
+        await hub.publish("else", "x")
+        await asyncio.wait_for(_skipped(hub), 5)
+
+        slow.resume()
+        while any(s.skip for s in hub.audiences.members()):
+            await asyncio.sleep(0)
+        await hub.publish("a", "next")
+
+        assert ["next"] == data(await slow.events(1))
+        assert (0, {}) == (hub.stats.skipped, dict(hub.stats.gaps))
+
+
+async def test_a_reader_that_the_latest_event_leaves_without_a_loss_is_told_of_no_gap(
+    sends: Sends,
+) -> None:
+    knobs = {"heartbeat": 0.05, "lag_seconds": 0.1, "slow_policy": "latest"}
+    async with started(sends, **knobs) as hub, follow(hub, "a", "b", sends=sends) as slow:
+        await opened(slow)
+        slow.stall()
+        await slow.blocked()
+        await hub.publish("a", "1")
+        await hub.publish("b", "2")
+        await asyncio.wait_for(_skipped(hub), 5)
+
+        slow.resume()
+
+        assert ["1", "2"] == data(await slow.events(2))
+        assert {} == dict(hub.stats.gaps)
+
+
+async def test_the_latest_event_that_a_filter_withholds_stays_withheld() -> None:
+    knobs = {"heartbeat": 0.05, "lag_seconds": 0.1, "slow_policy": "latest"}
+
+    def only_odd(event: Event, _: tuple[str, ...]) -> bool:
+        return event.data in ("1", "3", "5")
+
+    async with started(**knobs) as hub, follow(hub, "a", filter=only_odd) as slow:
+        await opened(slow)
+        slow.stall()
+        await slow.blocked()
+        for number in range(5):
+            await hub.publish("a", str(number))
+        await asyncio.wait_for(_skipped(hub), 5)
+
+        slow.resume()
+
+        assert ["gap"] == [event.event for event in await slow.events(1)]
+        await hub.publish("a", "5")
+        assert ["5"] == data(await slow.events(1))
+
+
 async def _skipped(hub: Hub) -> None:
     while not any(s.skip for s in hub.audiences.members()):
         await asyncio.sleep(0.005)
