@@ -199,6 +199,20 @@ def test_it_says_where_it_is_once_it_answers(server: Server) -> None:
     assert "ok" == server.health()["status"]
 
 
+def test_the_garbage_collector_is_tuned_in_a_worker_and_by_no_import() -> None:
+    script = (
+        "import gc; usual = gc.get_threshold()\n"
+        "from fastsse import cli; import fastsse.broadcast.app as app; app.app\n"
+        "assert (usual, 0) == (gc.get_threshold(), gc.get_freeze_count())\n"
+        "cli._load(cli.Settings(), '127.0.0.1', 8000)\n"
+        "assert gc.get_threshold()[0] > usual[0] and gc.get_freeze_count() > 0\n"
+    )
+
+    process = subprocess.run([sys.executable, "-c", script], env=environment(), check=False)
+
+    assert 0 == process.returncode
+
+
 def test_a_name_of_the_loopback_is_bound_and_answered_to() -> None:
     with serve("--host", "localhost") as server:
         assert "127.0.0.1" == server.host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,6 +14,7 @@ from driver import turns
 from servers import Clients, serve_granian, serve_uvicorn, wait_for
 
 from fastsse.broadcast import Hub, Settings
+from fastsse.broadcast.subscriber import Subscriber
 
 ORDERS = pytest.mark.parametrize("order", ["ours first", "theirs first"])
 
@@ -267,6 +269,30 @@ async def test_a_group_of_tasks_that_fails_takes_its_streams_along(hub: Hub) -> 
         await task
     assert [OSError] == [type(error) for error in caught.value.exceptions]
     assert 0 == hub.streams
+
+
+async def test_streams_leave_no_cycles_so_the_collector_may_look_seldom(hub: Hub) -> None:
+    def subscribers() -> int:
+        return sum(isinstance(found, Subscriber) for found in gc.get_objects())
+
+    gc.collect()
+    before = subscribers()
+    gc.disable()
+    try:
+        for _ in range(20):
+            client = Client()
+            task = await parked(hub, follow(hub, client.receive))
+            await hub.publish("a", "x")
+            client.gone.set()
+            await task
+        last = await parked(hub, follow(hub))
+        hub.drain()
+        await last
+        del task, last
+
+        assert before == subscribers()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("serve", [serve_granian, serve_uvicorn])
