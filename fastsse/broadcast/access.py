@@ -151,6 +151,7 @@ def _name(host: bytes) -> str | None:
     return _normal(match[1].strip("[]")) if match else None
 
 
+@lru_cache(maxsize=256)
 def _normal(name: str) -> str:
     try:
         return str(ipaddress.ip_address(name))

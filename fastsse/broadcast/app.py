@@ -178,14 +178,8 @@ class Broadcast:
             scope.clear()
         elif self.outermost:
             _forget_headers(scope)
-        return self.hub.stream(
-            receive,
-            send,
-            topics,
-            last_event_id=asked.last_event_id,
-            labels=asked.labels,
-            headers=headers,
-            remote=remote,
+        return self.hub.converse(
+            receive, send, topics, asked.last_event_id, asked.labels, None, headers, remote
         )
 
     def _check_room(self) -> None:

@@ -314,7 +314,10 @@ class Delivery:
         """What the connection's own task does until the client has gone or the stream has been ended."""
         if subscriber.itself:
             return self._serve(subscriber, receive)
-        return (_park if _can_be_cancelled() else _park_aside)(subscriber, receive)
+        task = _cancellable()
+        if task is None:
+            return _park_aside(subscriber, receive)
+        return _park(subscriber, receive, task)
 
     async def _serve(self, subscriber: Subscriber, receive: Receive) -> None:
         """Send from the connection's own task: for a `send` that only this task may call."""
@@ -345,30 +348,29 @@ def _go_live(subscriber: Subscriber) -> None:
         subscriber.account.live = audience.events, audience.sent + pending_size(audience)
 
 
-def _can_be_cancelled() -> bool:
-    """Whether the running task is asyncio's own kind: that of granian's ``--task-impl rust`` is a shell of one."""
+def _cancellable() -> asyncio.Task[Any] | None:
+    """The running task, when it is asyncio's own kind: that of granian's ``--task-impl rust`` is a shell of one."""
     task = asyncio.current_task()
-    if task is None:
-        return False
-    try:
-        task.get_loop()
-    except RuntimeError:
-        return False
-    return True
+    if task is not None:
+        try:
+            task.get_loop()
+        except RuntimeError:
+            return None
+    return task
 
 
-async def _park(subscriber: Subscriber, receive: Receive) -> None:
+async def _park(subscriber: Subscriber, receive: Receive, task: asyncio.Task[Any]) -> None:
     """Wait in the connection's own task, and keep nothing beside what the server keeps for it."""
     gate = subscriber.park
-    before = gate.enter()
+    before = gate.enter(task)
     try:
         while not subscriber.ended and (await receive())["type"] != "http.disconnect":
             pass
     except BaseException as error:
-        if not gate.leave(before, error):
+        if not gate.leave(task, before, error):
             raise
     else:
-        gate.leave(before, None)
+        gate.leave(task, before, None)
 
 
 async def _park_aside(subscriber: Subscriber, receive: Receive) -> None:

@@ -48,15 +48,15 @@ class HubResponse(Response):
             await Response(status_code=503, headers={"Retry-After": "1"})(scope, receive, send)
             return
         last = self._last_event_id
-        await hub.stream(
+        await hub.converse(
             receive,
             send,
             self._topics,
-            last_event_id=last_event_id(scope) if last is None else last,
-            labels=self._labels,
-            filter=self._filter,
-            headers=self.raw_headers,
-            remote=scope.get("client"),
+            last_event_id(scope) if last is None else last,
+            self._labels,
+            self._filter,
+            self.raw_headers,
+            scope.get("client"),
         )
         if self.background is not None:
             await self.background()
@@ -77,7 +77,8 @@ class Subscription:
         filter: Filter | None,
     ) -> None:
         self._hub = hub
-        self._subscriber, block = hub.admit(topics, last_event_id, False, filter, _nowhere, True)
+        names = hub.check_topics(topics, hub.settings.topics_per_stream)
+        self._subscriber, block = hub.admit(names, last_event_id, False, filter, _nowhere, True)
         self._decoder = Decoder(max_event_size=None)
         self._events = deque(self._decoder.feed(block))  # taken, and not yet asked for
         self._last = ""  # id of the last event that was asked for

@@ -101,9 +101,12 @@ def decode_text(field: str, value: bytes) -> str:
 
 
 def _unquote(field: str, value: bytes) -> bytes:
+    value = value.replace(b"+", b" ")
+    if b"%" not in value:
+        return value
     if _BROKEN_ESCAPE.search(value):
         raise Problem.of_field(field, value, "must be percent-encoded: % and two hex digits")
-    return unquote_to_bytes(value.replace(b"+", b" "))
+    return unquote_to_bytes(value)
 
 
 class _Parts:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsse import InvalidField, encode, encode_comment
@@ -330,7 +330,7 @@ class Hub:
 
     # Subscribe.
 
-    async def stream(
+    def stream(
         self,
         receive: Receive,
         send: Send,
@@ -341,7 +341,7 @@ class Hub:
         filter: Filter | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
         remote: Sequence[Any] | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """One event stream, from its response's start to its end; returns when it is over.
 
         Args:
@@ -357,8 +357,23 @@ class Hub:
             InvalidField: a topic cannot be followed; nothing was sent.
             RuntimeError: the hub is not started, or it is full or draining: ask before.
         """
+        names = self.check_topics(topics, self.settings.topics_per_stream)
+        return self.converse(receive, send, names, last_event_id, labels, filter, headers, remote)
+
+    async def converse(
+        self,
+        receive: Receive,
+        send: Send,
+        names: tuple[str, ...],
+        last_event_id: str | None,
+        labels: bool,
+        filter: Filter | None,
+        headers: Iterable[tuple[bytes, bytes]],
+        remote: Sequence[Any] | None,
+    ) -> None:
+        """`stream`, for who has the topics from `check_topics`."""
         itself = not self._may_step(send, receive)
-        subscriber, block = self.admit(topics, last_event_id, labels, filter, send, itself, remote)
+        subscriber, block = self.admit(names, last_event_id, labels, filter, send, itself, remote)
         delivery = self._started().delivery
         start = {
             "type": "http.response.start",
@@ -367,13 +382,7 @@ class Hub:
         }
         try:
             if await delivery.open(subscriber, start, block):
-                del (
-                    start,
-                    block,
-                    headers,
-                    topics,
-                    remote,
-                )  # or they would live as long as the stream
+                del start, block, headers, names, remote  # or they would live as long as the stream
                 await delivery.wait(subscriber, receive)
         except Exception:
             # A server may raise once its client has gone; nobody is left to be told.
@@ -419,7 +428,7 @@ class Hub:
 
     def admit(
         self,
-        topics: str | Iterable[str],
+        names: tuple[str, ...],
         last_event_id: str | None,
         labels: bool,
         filter: Filter | None,
@@ -429,9 +438,8 @@ class Hub:
     ) -> tuple[Subscriber, bytes]:
         """Register, so that nothing is missed from here on; the subscriber and its opening block.
 
-        For `stream` and `Subscription`; who admits must `dismiss`. Arguments and errors as `stream`.
+        For `converse` and `Subscription`; who admits must `dismiss`. Arguments and errors as `converse`.
         """
-        names = self.check_topics(topics, self.settings.topics_per_stream)
         running = self._started()
         if self.draining or self.full:
             reason = "draining" if self.draining else "full"

@@ -78,6 +78,9 @@ class Joins:
         self._epoch = epoch
         self._retry = retry
         self._stats = stats
+        self._opened: tuple[int, bytes] | None = (
+            None  # the last block of a place: many come at once
+        )
         self._cached: OrderedDict[tuple[Audience, int], Join] = OrderedDict()
 
     def id(self, position: int) -> str:
@@ -114,8 +117,10 @@ class Joins:
 
     def _open_at(self, kind: str, position: int, told: dict[str, int] | None = None) -> Opening:
         self._stats.openings[kind] += 1
-        block = encode(None, comment="fastsse", id=self.id(position), retry=self._retry)
-        return Opening(position, block, told)
+        if self._opened is None or self._opened[0] != position:
+            block = encode(None, comment="fastsse", id=self.id(position), retry=self._retry)
+            self._opened = position, block
+        return Opening(position, self._opened[1], told)
 
     def _gap(
         self, after: str, position: int, reason: str, topics: tuple[str, ...], to: int | None = None

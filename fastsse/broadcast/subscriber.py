@@ -38,17 +38,17 @@ class Gate:
         self.idle: asyncio.Future[None] | None = None  # for something to send
         self.task: asyncio.Task[Any] | None = None  # that has entered and was not called back
 
-    def enter(self) -> int:
-        """The running task's cancellations until now, for `leave`."""
-        self.task = task = _running()
+    def enter(self, task: asyncio.Task[Any]) -> int:
+        """The task's cancellations until now, for `leave`."""
+        self.task = task
         return task.cancelling()
 
-    def leave(self, before: int, error: BaseException | None) -> bool:
+    def leave(self, task: asyncio.Task[Any], before: int, error: BaseException | None) -> bool:
         """Whether what ended the wait is ours alone, and goes no further."""
         if self.task is not None:
             self.task = None
             return False
-        others = _running().uncancel() > before
+        others = task.uncancel() > before
         return isinstance(error, asyncio.CancelledError) and not others
 
     def close(self) -> None:
@@ -68,12 +68,6 @@ class Gate:
     def wake(self) -> None:
         """There is something to send."""
         _set(self.idle)
-
-
-def _running() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
 
 
 def _set(future: asyncio.Future[None] | None) -> None:
