@@ -16,6 +16,7 @@ import pytest
 from servers import Clients, Connection, Server, serve_granian, serve_uvicorn, unchunk
 
 STREAMS = 1000
+COMING_BACK = 500
 AT_ONCE = 100  # connections that are opened at a time
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")
@@ -23,12 +24,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signal
 Serve = Callable[..., AbstractContextManager[Server]]
 
 
-async def open_streams(clients: Clients, server: Server, count: int) -> list[Connection]:
+async def open_streams(
+    clients: Clients, server: Server, count: int, target: str = "/events?topic=t{}"
+) -> list[Connection]:
     streams: list[Connection] = []
     while len(streams) < count:
         batch = min(AT_ONCE, count - len(streams))
         streams += await asyncio.gather(
-            *[clients.follow(server, f"/events?topic=t{n % 7}") for n in range(batch)]
+            *[clients.follow(server, target.format(n % 7)) for n in range(batch)]
         )
     return streams
 
@@ -226,6 +229,45 @@ async def test_a_paced_drain_ends_the_streams_one_after_the_other(
         await asyncio.gather(*endings)
         assert 0 == code
         assert ended[-1] - ended[0] > 0.5
+
+
+async def test_all_who_come_back_at_once_after_a_paced_drain_get_everything_or_are_told(
+    loop_server: Serve, clients: Clients
+) -> None:
+    """The log of this process's memory is gone with it: a gap says so, and behind it is all that is kept."""
+    with loop_server("--drain", "1") as server:
+        streams = await open_streams(clients, server, COMING_BACK, "/events?topic=a")
+        before = [server.publish("a", f"before {n}") for n in range(3)]
+        endings = [asyncio.create_task(stream.to_the_end()) for stream in streams]
+        _, code = await gone(server, signal.SIGTERM)
+        bodies = await asyncio.gather(*endings)
+
+    assert 0 == code
+    told: list[int] = []
+    for body in bodies:
+        assert_whole(body)
+        content, _ = unchunk(body)
+        *events, last = content.decode().split("\n\n")[:-1]
+        assert [*before] == [event.partition("\n")[0].removeprefix("id: ") for event in events]
+        told.append(int(last.partition("retry: ")[2]))
+    assert 2000 <= min(told) < 2500 < 3500 < max(told) <= 4000
+    assert len(set(told)) > COMING_BACK // 2
+
+    with loop_server("--port", str(server.port)) as server:
+        after = [server.publish("a", f"after {n}") for n in range(3)]
+        streams = await asyncio.gather(
+            *[
+                clients.follow(server, "/events?topic=a", f"Last-Event-ID: {before[-1]}")
+                for _ in range(COMING_BACK)
+            ]
+        )
+        after.append(server.publish("a", "live"))
+
+        for stream in streams:
+            gap, *events = await stream.events(5)
+            assert ("gap", "restart") == (gap.event, gap.json()["reason"])
+            assert before[-1] == gap.json()["from"]
+            assert after == [event.id for event in events]
 
 
 @pytest.mark.slow
