@@ -177,11 +177,11 @@ class Once:
 def heed_one_sigterm(loop: asyncio.AbstractEventLoop) -> None:
     """In a worker process: let it stop by its main process's SIGTERM alone, and by the first one.
 
-    Of the handlers that are added to `loop` from now on, one is called once; SIGINT is ignored instead. For
+    Of the handlers that are added to `loop` from now on, one is called once; SIGINT and SIGHUP are ignored. For
     granian (2.8), whose handler deadlocks when a second signal calls it while the first call runs, and which
     takes a worker that ends before its main process says so for a crash. Second signals are no accident: Ctrl-C
-    goes to every process of a terminal, and systemd signals all of a service, so a worker hears that and then
-    its main process. Does nothing where loops have no signal handlers (Windows).
+    and a hangup go to every process of a terminal, and systemd signals all of a service, so a worker hears that and
+    then its main process. Does nothing where loops have no signal handlers (Windows).
     """
     add: Callable[..., None] = loop.add_signal_handler
     once = Once()
@@ -193,6 +193,7 @@ def heed_one_sigterm(loop: asyncio.AbstractEventLoop) -> None:
             add(signum, once.wrap(callback), *arguments)
 
     if os.name == "posix":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         loop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]
 
 

@@ -184,7 +184,8 @@ def _serve(given: argparse.Namespace) -> int:
     connections = settings.max_streams + max(_HEAD_ROOM, settings.max_streams // 4)
     _allow_files(connections + _FILES)
     server = _granian(given, settings, address, port, connections)
-    server.on_startup(_heed_one_signal)
+    server.on_startup(partial(_heed_one_signal, _hangup(), _has_terminal()))
+    server.on_reload(partial(_end_workers, server))
     server.serve(target_loader=partial(_load, settings, address, port), wrap_loader=False)
     return 0
 
@@ -213,6 +214,7 @@ def _granian(
         loop=Loops(_loop(given.loop)),
         backlog=_BACKLOG,
         backpressure=connections,
+        respawn_interval=0.0,  # the old worker has ended, see _end_workers
         workers_kill_timeout=ceil(settings.drain) + _KILL,
         log_level=LogLevels(given.log_level),
         log_dictconfig=_logging(given.log_level),
@@ -271,8 +273,17 @@ class _Served:
         answers = False
         while not answers:
             await asyncio.sleep(_KNOCK)
+            if self._app.hub.draining:
+                self._end_again()
+                return
             answers = await self._answers()
         print(f"fastsse: http://{_authority(self._address, self._port)}/", flush=True)
+
+    @staticmethod
+    def _end_again() -> None:
+        """It came before granian's loop ran for good, and may have been heard by the app alone."""
+        if parent_process() is not None:
+            signal.raise_signal(signal.SIGTERM)
 
     async def _answers(self) -> bool:
         try:
@@ -288,11 +299,80 @@ class _Served:
             writer.close()
 
 
-def _heed_one_signal() -> None:
-    """In the main process, once granian's handlers are in place: see `heed_one_sigterm`."""
+def _heed_one_signal(hangup: Any, terminal: bool) -> None:
+    """In the main process, once granian's handlers are in place: see `heed_one_sigterm`.
+
+    Args:
+        hangup: SIGHUP's handler before granian's; None where there is no such signal.
+        terminal: whether the process had one at its start.
+    """
+    _shield_forks()
     once = Once()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, once.wrap(partial(_stop, signal.getsignal(signum))))
+        stop = once.wrap(partial(_stop, signal.getsignal(signum)))
+        signal.signal(signum, stop)
+    if hangup is signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, hangup)
+    elif hangup is not None and terminal:
+        signal.signal(signal.SIGHUP, partial(_hang_up, stop, signal.getsignal(signal.SIGHUP)))
+
+
+def _shield_forks() -> None:
+    """A forked worker that is told to end before it has handlers of its own ends.
+
+    It would swallow that, by the main process's handlers, or as what was pending when Python began in it; and be
+    killed in the end. So SIGTERM waits until the worker has the default action.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
+    def forget() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        unblock()
+
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, (signal.SIGTERM,)),
+        after_in_parent=unblock,
+        after_in_child=forget,
+    )
+
+
+def _hang_up(stop: Any, restart: Any, *arguments: Any) -> None:
+    """A terminal that is closed ends its programs; a SIGHUP that somebody sends restarts the worker."""
+    (restart if _has_terminal() else stop)(*arguments)
+
+
+def _hangup() -> Any:
+    return signal.getsignal(signal.SIGHUP) if hasattr(signal, "SIGHUP") else None
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+
+
+def _end_workers(server: AbstractServer[Any]) -> None:
+    """At SIGHUP, before granian makes the new worker, which else would serve beside the old one for a while.
+
+    They would be two hubs on one port, each with a part of the readers and a part of what is published.
+    """
+    for served in _threads:
+        served.drain()
+    _threads.clear()
+    for worker in server.wrks:
+        worker.terminate()
+        worker.join(server.workers_kill_timeout)
+        if worker.is_alive():
+            worker.kill()
+            worker.join()
+    if server.interrupt_signal:  # it came just now, and granian has forgotten to look
+        server.main_loop_interrupt.set()
 
 
 def _stop(handler: Any, *arguments: Any) -> None:

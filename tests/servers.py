@@ -38,6 +38,7 @@ __all__ = [
     "free_port",
     "run",
     "serve",
+    "serve_as",
     "serve_granian",
     "serve_uvicorn",
     "unchunk",
@@ -218,8 +219,16 @@ def environment(**more: str) -> dict[str, str]:
 @contextmanager
 def serve(*flags: str, **env: str) -> Iterator[Server]:
     """``fastsse serve`` on a free port, ready."""
-    command = [sys.executable, "-m", "fastsse", "serve", "--port", "0", *QUIET, *flags]
-    with _process(command, env) as process:
+    with serve_as([sys.executable, "-m", "fastsse", "serve"], *flags, env=env) as server:
+        yield server
+
+
+@contextmanager
+def serve_as(
+    command: list[str], *flags: str, env: dict[str, str] | None = None, **options: Any
+) -> Iterator[Server]:
+    """The same by a command of your own, and by `subprocess.Popen`'s options."""
+    with _process([*command, "--port", "0", *QUIET, *flags], env or {}, **options) as process:
         line = _read_line(process)
         assert line.startswith("fastsse: http://"), line
         host, _, port = line.removeprefix("fastsse: http://").strip().rstrip("/").rpartition(":")
@@ -273,7 +282,9 @@ def wait_for(happened: Callable[[], bool], deadline: float = DEADLINE) -> None:
 
 
 @contextmanager
-def _process(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    command: list[str], env: dict[str, str], **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own. What it says on stderr is shown when the test fails."""
     with tempfile.TemporaryFile() as errors:  # a pipe that nobody reads would stop it once full
         process = subprocess.Popen(
@@ -282,6 +293,7 @@ def _process(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Pop
             stderr=errors,
             env=environment(**env),
             start_new_session=True,
+            **options,
         )
         try:
             yield process

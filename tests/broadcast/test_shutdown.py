@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
-from servers import Clients, Connection, Server, serve_granian, serve_uvicorn, unchunk
+from servers import (
+    Clients,
+    Connection,
+    Server,
+    serve_as,
+    serve_granian,
+    serve_uvicorn,
+    unchunk,
+    wait_for,
+)
 
 STREAMS = 1000
 COMING_BACK = 500
@@ -62,6 +72,35 @@ def _enough_files() -> None:
         pytest.skip(f"needs {need} open files; ulimit -Hn says {hard}")
     if soft != resource.RLIM_INFINITY and soft < need:
         resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+
+
+def answers(server: Server) -> bool:
+    try:
+        return bool(server.health()["status"] == "ok")
+    except OSError:
+        return False
+
+
+@contextmanager
+def serve_in_terminal(*before: str) -> Iterator[tuple[Server, int]]:
+    """`fastsse serve` as a shell's child: its terminal ends when the number is closed."""
+    import fcntl
+    import pty
+    import termios
+
+    terminal, its_end = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(its_end, termios.TIOCSCTTY, 0)
+
+    command = [*before, sys.executable, "-m", "fastsse", "serve"]
+    try:
+        with serve_as(command, stdin=its_end, preexec_fn=take_terminal) as server:
+            os.close(its_end)
+            yield server, terminal
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(terminal)
 
 
 async def assert_gone_in_a_second(scenario: Callable[[], Awaitable[float]]) -> None:
@@ -312,3 +351,79 @@ async def test_the_worker_does_not_outlive_its_parent(loop_server: Serve) -> Non
 
         with pytest.raises(ProcessLookupError):
             os.killpg(server.process.pid, 0)
+
+
+async def test_sighup_restarts_the_worker_and_never_are_there_two(
+    loop_server: Serve, clients: Clients
+) -> None:
+    with loop_server("--drain", "0.5") as server:
+        epoch = server.health()["epoch"]
+        last = server.publish("a", "of the old")
+        streams = await open_streams(clients, server, 50)
+        endings = [asyncio.create_task(stream.to_the_end()) for stream in streams]
+
+        server.signal(signal.SIGHUP)
+
+        seen: set[str] = set()
+        while not all(ending.done() for ending in endings):
+            with contextlib.suppress(OSError):
+                seen.add((await asyncio.to_thread(server.health))["epoch"])
+        assert seen <= {epoch}
+        for ending in endings:
+            assert_whole(ending.result())
+        wait_for(lambda: answers(server))
+        reader = await clients.follow(server, "/events?topic=a", f"Last-Event-ID: {last}")
+        server.publish("a", "of the new")
+        gap, event = await reader.events(2)
+        assert (last, "restart") == (gap.json()["from"], gap.json()["reason"])
+        assert "of the new" == event.data
+        _, code = await gone(server, signal.SIGTERM)
+        assert 0 == code
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02, 0.04, 0.06])
+async def test_a_stop_is_heard_by_a_worker_that_only_starts(
+    loop_server: Serve, clients: Clients, pause: float
+) -> None:
+    with loop_server() as server:
+        stream = await clients.follow(server, "/events?topic=a")
+        server.signal(signal.SIGHUP)
+        assert_whole(await stream.to_the_end())
+        await asyncio.sleep(pause)  # not to wait for something: the new worker is as far as that
+
+        seconds, code = await gone(server, signal.SIGTERM)
+
+        assert 0 == code
+        assert seconds < 4.0  # it is killed after five
+
+
+async def test_a_terminal_that_is_closed_ends_it_as_cleanly(clients: Clients) -> None:
+    with serve_in_terminal() as (server, terminal):
+        stream = await clients.follow(server, "/events?topic=a")
+
+        os.close(terminal)
+
+        assert 0 == await asyncio.to_thread(server.wait)
+        assert_whole(await stream.to_the_end())
+
+
+async def test_sighup_in_a_terminal_that_is_open_restarts_the_worker() -> None:
+    with serve_in_terminal() as (server, terminal):
+        epoch = server.health()["epoch"]
+
+        server.signal(signal.SIGHUP)
+
+        wait_for(lambda: answers(server) and server.health()["epoch"] != epoch)
+        os.close(terminal)
+        assert 0 == await asyncio.to_thread(server.wait)
+
+
+async def test_under_nohup_a_hangup_is_nothing(clients: Clients) -> None:
+    with serve_in_terminal("sh", "-c", "trap '' HUP; exec \"$@\"", "sh") as (server, terminal):
+        stream = await clients.follow(server, "/events?topic=a")
+
+        server.signal(signal.SIGHUP, group=True)
+        os.close(terminal)
+
+        server.publish("a", "x")
+        assert ["x"] == [event.data for event in await stream.events(1)]
