@@ -35,6 +35,26 @@ print(json.dumps({
 }))
 """
 
+SUBINTERPRETER = """
+import json, os
+import fastsse
+try:
+    import _interpreters as interpreters
+except ImportError:  # Python 3.11 and 3.12
+    import _xxsubinterpreters as interpreters
+reading, writing = os.pipe()
+other = interpreters.create()
+interpreters.run_string(other, f'''
+import json, os
+import fastsse
+found = [fastsse.COMPILED, fastsse.decode(fastsse.encode("a", id="1"))[0].id]
+os.write({writing}, json.dumps(found).encode())
+''')
+interpreters.destroy(other)
+os.close(writing)
+print(json.dumps([fastsse.COMPILED, *json.loads(os.read(reading, 1000))]))
+"""
+
 needs_build = pytest.mark.skipif(not BUILT, reason=f"no compiled twin here; {INSTALL}")
 
 
@@ -141,3 +161,17 @@ class TestSameness:
 
         assert wanted.__doc__
         assert wanted.__doc__.splitlines()[0].strip() in getattr(codec, name).__doc__
+
+
+@needs_build
+def test_a_subinterpreter_gets_the_pure_twin_and_leaves_the_main_one_its_own() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "FASTSSE_NO_EXTENSIONS"}
+    ran = subprocess.run(
+        [sys.executable, "-c", SUBINTERPRETER],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+    assert [True, False, "1"] == json.loads(ran.stdout)
