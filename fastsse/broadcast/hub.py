@@ -181,21 +181,20 @@ class Hub:
         return sum(1 for subscriber in self.audiences.members() if subscriber.blocked_since)
 
     def health(self) -> dict[str, object]:
-        """The hub's state, for JSON: what it holds now and what it did since it started."""
-        stats = self.stats
+        """The hub's state, for JSON: what it holds now and what it did since it started.
+
+        Linear in the open streams, whatever they follow.
+        """
         return {
             "status": "draining" if self.draining else "ok",
             "epoch": self._epoch,
             "head": self.history.head,
             "streams": self.streams,
+            "limit": self.settings.max_streams,
             "blocked": self.blocked,
             "topics": self.audiences.topics,
             "history": {"topics": self.history.topics, "bytes": self.history.size},
-            "published": stats.published,
-            "delivered": stats.delivered,
-            "sends": stats.sends,
-            "gaps": dict(stats.gaps),
-            "ended": dict(stats.ended),
+            **self.stats.members(),
         }
 
     # Publish.

@@ -34,6 +34,10 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
+    def members(self) -> dict[str, object]:
+        """For JSON."""
+        return {"bounds": self.bounds, "counts": list(self.counts), "total": self.total}
+
 
 class Stats:
     """Since the hub was made.
@@ -87,3 +91,13 @@ class Stats:
         self.sends += sends
         self.delivered += sends * events
         self.sent_bytes += sends * size
+
+    def members(self) -> dict[str, object]:
+        """For JSON: every number by its name, as it is now."""
+        return {name: _plain(getattr(self, name)) for name in sorted(self.__slots__)}
+
+
+def _plain(value: int | Counter[str] | Histogram) -> object:
+    if isinstance(value, Histogram):
+        return value.members()
+    return dict(value) if isinstance(value, Counter) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -92,6 +93,21 @@ async def test_the_app_answers_a_scrape_and_counts_whom_it_refuses(hub: Hub) -> 
 
     assert (200, CONTENT_TYPE) == (answer.status, answer.headers["content-type"])
     assert b'fastsse_refused_total{reason="draining"} 2.0\n' in answer.body
+
+
+async def test_health_has_the_numbers_that_the_page_shows(hub: Hub) -> None:
+    async with open_stream(hub.response("a")) as one:
+        await hub.publish("a", "x")
+        await one.events(1)
+
+        answer = await fetch(create_app(hub=hub), "/health")
+
+    members = json.loads(answer.body)
+    assert (1, 10_000, 1) == tuple(members[name] for name in ("streams", "limit", "published"))
+    assert (1, 1, {"new": 1}) == tuple(members[name] for name in ("delivered", "sends", "openings"))
+    assert 1 == sum(members["latency"]["counts"])
+    assert len(members["lag"]["bounds"]) + 1 == len(members["lag"]["counts"])
+    assert members["sent_bytes"] > 10
 
 
 def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from servers import Server
 
-OUTAGE = r"net::ERR_"  # what Chromium's console says of a server that is not there
+OUTAGE = r"net::ERR_|status of 503"  # what Chromium's console says of a server that is not there, or stops
 REFUSED = r"status of 4\d\d"
 
 

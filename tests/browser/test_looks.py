@@ -52,6 +52,22 @@ async def test_nothing_sticks_out_of_the_page(
     await _keep(page, tmp_path, f"events-{size}-{scheme}")
 
 
+async def test_a_wide_page_does_not_scroll_but_its_parts_do(
+    open_page: Any, server: Server, topic: str
+) -> None:
+    page = await open_page(server, topic, viewport={"width": 1280, "height": 600})
+    await expect(page.locator("#hub-numbers")).to_be_visible()
+
+    tall = await page.evaluate(
+        """() => ["html", ".side"].map((name) => {
+            const { scrollHeight, clientHeight } = document.querySelector(name);
+            return scrollHeight > clientHeight;
+        })"""
+    )
+
+    assert [False, True] == tall
+
+
 async def test_the_theme_is_the_systems_until_another_is_chosen_and_that_is_remembered(
     open_page: Any, server: Server, topic: str
 ) -> None:

@@ -5,7 +5,9 @@ import { Announcer } from "./announcer.js";
 import { Answers } from "./answers.js";
 import { RateChart } from "./chart.js";
 import { Connection } from "./connection.js";
+import { HubView } from "./hub.js";
 import { EventLog } from "./log.js";
+import { NumbersPoller } from "./numbers.js";
 import { TopicPicker } from "./picker.js";
 import { publish, PublishForm } from "./publisher.js";
 import { showCommandLines } from "./shell.js";
@@ -14,6 +16,7 @@ import { StatusView } from "./status.js";
 import { TokenReader } from "./tokens.js";
 
 const EVENTS = "events"; // relative to the page, so that the hub may be mounted anywhere
+const HEALTH = "health";
 const LABEL = "topics "; // begins the comment that names an event's topics
 
 const START_WORDS = {
@@ -203,6 +206,19 @@ installShortcuts({
   d: nextTheme,
 });
 
+// --- the hub's own numbers ------------------------------------------------------------------------------------------
+
+const hub = new HubView();
+const poller = new NumbersPoller(HEALTH, () => at(".hub").open, {
+  onNumbers: (numbers) => hub.show(numbers),
+  onNone: (reason) => hub.none(reason),
+});
+at(".hub").addEventListener("toggle", () => poller.wake());
+
+// --- the beginning --------------------------------------------------------------------------------------------------
+
+at(".hub").open = matchMedia("(min-width: 1040px)").matches;
+poller.wake();
 at(".publishing").open = matchMedia("(min-width: 760px)").matches;
 at(".terminal").open = matchMedia("(min-width: 1040px)").matches;
 
