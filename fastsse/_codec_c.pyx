@@ -737,9 +737,13 @@ cdef bytes _data(data):
 
 
 cdef bytes _comment(text):
+    cdef list parts = []
     value = _str("comment", text, " or None")
     lines = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return _utf8("comment", "".join([f": {line}\n" if line else ":\n" for line in lines]), value)
+    # Not a list comprehension: Cython 3.3 frees an item twice when its list cannot grow.
+    for line in lines:
+        parts.append(f": {line}\n" if line else ":\n")
+    return _utf8("comment", "".join(parts), value)
 
 
 cdef bytes _field(str name, text):
