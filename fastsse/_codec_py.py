@@ -460,6 +460,8 @@ class Decoder:
         max_event_size: int | None = DEFAULT_MAX_EVENT_SIZE,
         on_comment: Callable[[str], object] | None = None,
     ) -> None:
+        if getattr(self, "_feeding", False):
+            self._refuse()
         last_event_id = _str("last_event_id", last_event_id)
         if on_comment is not None and not callable(on_comment):
             raise TypeError("on_comment must be callable or None")

@@ -594,12 +594,12 @@ class TestComments:
 
         assert ["inner"] == seen
 
-    @pytest.mark.parametrize("method", ["feed", "reset"])
+    @pytest.mark.parametrize("method", ["feed", "reset", "__init__"])
     def test_the_listener_must_not_call_the_decoder_that_calls_it(
         self, codec: ModuleType, method: str
     ) -> None:
         def listener(_comment: str) -> None:
-            decoder.feed(b"data: x\n\n") if method == "feed" else decoder.reset()
+            getattr(decoder, method)(*[b"data: x\n\n"] * (method == "feed"))
 
         decoder = codec.Decoder(on_comment=listener)
 
