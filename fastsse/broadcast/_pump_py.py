@@ -98,9 +98,15 @@ class _Steps:
 
 
 def begin(awaitable: Awaitable[Any]) -> Half:
-    """Step an awaitable once. What it raises is raised here."""
+    """Step an awaitable once. What it raises is raised here.
+
+    Raises:
+        TypeError: it is none.
+    """
     if isinstance(awaitable, types.CoroutineType):
         return Half(_Steps(awaitable))  # pyright: ignore[reportUnknownArgumentType]
+    if not hasattr(awaitable, "__await__"):
+        raise TypeError(f"send must return an awaitable, not {type(awaitable).__name__}")
     return Half(awaitable.__await__())
 
 

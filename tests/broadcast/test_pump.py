@@ -123,6 +123,40 @@ async def test_what_a_send_raises_is_handed_back_and_stops_nobody(pump: ModuleTy
     assert [OSError, OSError] == [type(outcome) for _, outcome in rest]
 
 
+async def test_a_member_is_read_and_changed_from_outside(pump: ModuleType) -> None:
+    made = pump.Member(_coroutine, 7, True)
+    assert (_coroutine, 7, True, False) == (made.send, made.position, made.itself, made.live)
+
+    made.send, made.position, made.itself, made.live = len, 8, False, True
+
+    assert (len, 8, False, True) == (made.send, made.position, made.itself, made.live)
+
+
+async def test_what_the_first_step_raises_is_raised_and_so_is_what_a_later_one_does(
+    pump: ModuleType,
+) -> None:
+    async def fail(waits: int) -> None:
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        pump.begin(fail(0))
+    half = pump.begin(fail(1))
+    assert not half.done
+    with pytest.raises(OSError, match="gone"):
+        half.step()
+
+
+async def test_a_send_that_is_not_asynchronous_is_said_to_be_so(pump: ModuleType) -> None:
+    with pytest.raises(TypeError, match="send must return an awaitable, not int"):
+        pump.begin(5)
+
+    finished, [(_, error)] = pump.sweep([member(pump, lambda _: 5)], 0, 1, MESSAGE, 1, 1)
+
+    assert (0, TypeError) == (finished, type(error))
+
+
 async def test_a_half_done_awaitable_is_finished_with_its_value(pump: ModuleType) -> None:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
