@@ -4,6 +4,7 @@ FASTSSE_NO_EXTENSIONS=1       build none: the pure twins alone, in a wheel for a
 FASTSSE_REQUIRE_EXTENSIONS=1  a failing compiler is an error (always so under cibuildwheel); else the
                               pure twins take over
 FASTSSE_LINETRACE=1           let coverage see the lines of the .pyx files; slow
+FASTSSE_COVERAGE=1            let gcov see every line of C, unoptimised; see tests/c/coverage.sh
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ TRACED = flag("FASTSSE_LINETRACE")
 WINDOWS = sysconfig.get_platform().startswith("win")
 
 COMPILE = ["/O2"] if WINDOWS else ["-O3", "-g0", "-fvisibility=hidden"]
+LINK: list[str] = []
+if flag("FASTSSE_COVERAGE"):
+    COMPILE = ["-O0", "-g0", "--coverage"]
+    LINK = ["--coverage"]
 MACROS = [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if TRACED else []
 
 
@@ -46,12 +51,14 @@ def extensions() -> list[Extension]:
         depends=[*sorted(glob("fastsse/*.h")), *sorted(glob("csrc/*.h"))],
         define_macros=MACROS,
         extra_compile_args=COMPILE,
+        extra_link_args=LINK,
     )
     pump = Extension(
         "fastsse.broadcast._pump_c",
         ["fastsse/broadcast/_pump_c.pyx"],
         define_macros=MACROS,
         extra_compile_args=COMPILE,
+        extra_link_args=LINK,
     )
     built = cythonize(
         [codec, pump],

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Which lines of the kernels, the codec and the pump their tests run: gcov over an unoptimised build in a copy of the
+# tree. Prints what never ran, then a table; fails where less has run than coverage.py wants.
+#
+#     tests/c/coverage.sh [PYTEST ARGUMENTS]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+PYTHON=$(realpath --no-symlinks "${PYTHON:-${VENV:-.venv}/bin/python}")
+OUT=$(mktemp -d)
+trap 'rm -rf "$OUT"' EXIT
+
+cp -r setup.py pyproject.toml README.md LICENSE csrc fastsse tests "$OUT"
+cd "$OUT"
+find fastsse -name '*.so' -delete
+export PYTHONPATH=$OUT FASTSSE_REQUIRE_EXTENSIONS=1
+CC=gcc FASTSSE_COVERAGE=1 "$PYTHON" setup.py --quiet build_ext --inplace >build.log 2>&1 || { cat build.log; exit 1; }
+
+# The compiled twin alone.
+"$PYTHON" -m pytest -q -p no:cacheprovider -m "not slow" -k "not [py" \
+    tests/test_{codec_choice,decoder,encoder,errors,event,json,lines,memory,properties}.py \
+    tests/broadcast/test_pump.py "$@"
+
+gcc -std=c11 -O0 --coverage -D_DEFAULT_SOURCE -Icsrc -o kernels tests/c/test_kernels.c tests/c/checks.c csrc/*.c
+./kernels 2000
+
+"$PYTHON" tests/c/coverage.py
