@@ -539,9 +539,11 @@ cdef _blocks_of(list events, bint measured):
             after_id = False
         else:
             id = <PyObject *> None
-        if not _prepare(&block, <PyObject *> event.data, name, id, <PyObject *> event.retry):
-            return None
-        if block.line and _size(&block) > <size_t> (stop - to):
+        if (
+            not _prepare(&block, <PyObject *> event.data, name, id, <PyObject *> event.retry)
+            or block.line
+            and _size(&block) > <size_t> (stop - to)
+        ):
             return None
         end = _write(&block, to, stop)
         if end == NULL and measured and block.line:

@@ -128,6 +128,13 @@ class TestEveryLength:
 
             assert value.decode(errors="replace") == event.data
 
+    def test_many_lines_make_one_event_and_the_next_one_none_the_longer(
+        self, codec: ModuleType
+    ) -> None:
+        events = codec.decode(b"data: x\n" * 10_000 + b"\n" + b"data: y\ndata: z\n\n")
+
+        assert [Fields("\n".join("x" * 10_000)), Fields("y\nz")] == list(map(fields_of, events))
+
     def test_a_colon_at_every_offset(self, codec: ModuleType) -> None:
         names = [b"n" * size + b": x\n" for size in range(1, 70)]
 

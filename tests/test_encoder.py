@@ -386,6 +386,11 @@ class TestEncode:
     def test_many_lines_are_written_whole(self, codec: ModuleType) -> None:
         assert b"data: x\n" * 50_000 + b"data: \n\n" == codec.encode("x\r\n" * 50_000)
 
+    @pytest.mark.parametrize("before", [1000, 8000, 100_000])
+    def test_a_surrogate_far_inside_is_refused(self, codec: ModuleType, before: int) -> None:
+        with pytest.raises(codec.InvalidField):
+            codec.encode("é\n" * before + "\udc80")
+
     @pytest.mark.parametrize(
         "number", [0, 9, 10, 99, 10**9, 2**31, 2**32, 2**53, 10**18, MAX_RETRY]
     )
@@ -545,6 +550,20 @@ class TestJson:
         block = codec.encode_json([1], event="e", id="1", retry=5)
 
         assert b"id: 1\nevent: e\nretry: 5\ndata: [1]\n\n" == block
+
+    def test_everything_may_be_given_by_name(self, codec: ModuleType) -> None:
+        assert b"id: 1\ndata: [1]\n\n" == codec.encode_json(obj=[1], id="1")
+
+    def test_json_that_a_library_passes_on_as_it_is_begins_no_field(
+        self, codec: ModuleType
+    ) -> None:
+        orjson = pytest.importorskip("orjson", reason="pip install orjson")
+        if codec._json.LIBRARY != "orjson":
+            pytest.skip("only orjson has fragments")
+
+        block = codec.encode_json([orjson.Fragment(b"1\nevent: e\r\rid: 2")])
+
+        assert [Fields("[1\nevent: e\n\nid: 2]")] == list(map(fields_of, codec.decode(block)))
 
     def test_it_refuses_what_encode_refuses(self, codec: ModuleType) -> None:
         with pytest.raises(codec.InvalidField) as caught:
