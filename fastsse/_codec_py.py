@@ -566,17 +566,21 @@ class Decoder:
                     self._event, self._event_retry = "", None
                     event, retry = "message", None
                     moved = False
-            elif line[:5] == b"data:" or line == b"data":
-                data.append(line[5:])
-                size += len(data[-1]) + 1
+            elif line[0] == _COLON:
+                if self._on_comment is not None:
+                    self._on_comment(_decoded(line[2:] if line[1:2] == b" " else line[1:]))
             else:
-                self._field(line)
-                moved = True
+                value = self._field(line)
+                if value is None:
+                    moved = True
+                else:
+                    data.append(value)
+                    size += len(value) + 1
         self._data_size = size
 
-    def _field(self, line: bytes) -> None:
-        """Every line but data and the blank one."""
-        name, colon, value = line.partition(b":")
+    def _field(self, line: bytes) -> bytes | None:
+        """Every line but the commonest of data, the blank one and comments; returns the value of data."""
+        name, _, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
         if name == b"event":
@@ -587,8 +591,9 @@ class Decoder:
         elif name == b"retry":
             if value.isdigit():  # bytes: ASCII digits only, and at least one
                 self._retry = self._event_retry = _milliseconds(value)
-        elif colon and not name and self._on_comment is not None:
-            self._on_comment(_decoded(value))
+        elif name == b"data":
+            return value
+        return None
 
     def _interpret_guarded(
         self, lines: list[bytes], events: list[Event], limit: int | None
