@@ -31,6 +31,7 @@ What `send` returns is chosen by `sends`:
     "coroutine"  an ``async def``, as under uvicorn
     "wrapped"    an ``async def`` that gives up the loop, and must be finished by the task that
                  began it, as in middleware with cancel scopes
+    "direct"     as "granian", and by its class's module it is granian's: for applications inside `Direct`
 
 There is no global state: any number at a time, on any loop, twice in a process. `fetch` reads a
 finite response, `lifespan` runs an application's startup and shutdown around a block, `turns` lets
@@ -57,7 +58,7 @@ App = Callable[..., Any]
 Message = Any  # what the application sends: checked here, not by types
 Query = str | bytes | Mapping[str, str | Iterable[str]]
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
-Sends = Literal["granian", "coroutine", "wrapped"]
+Sends = Literal["granian", "coroutine", "wrapped", "direct"]
 
 
 class Ended(Exception):
@@ -144,8 +145,10 @@ class Stream:
             "granian": self._send,
             "coroutine": self._send_coroutine,
             "wrapped": self._send_wrapped,
+            "direct": _Granian(self).send,
         }[sends]
-        self._task = asyncio.create_task(_call(app, scope, self._receive, send))
+        receive = _Granian(self).receive if sends == "direct" else self._receive
+        self._task = asyncio.create_task(_call(app, scope, receive, send))
         self._task.add_done_callback(lambda _: self._changed.set())
 
     # The client's side.
@@ -340,6 +343,21 @@ class Stream:
                 (self._channel if self._stalled else self._chunks).append(body)
             self.complete = not message.get("more_body", False)
         self._changed.set()
+
+
+class _Granian:
+    """The server's side of a stream, under a server's name."""
+
+    __module__ = "granian.driver"
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def send(self, message: Message) -> Any:
+        return self._stream._send(message)
+
+    async def receive(self) -> Message:
+        return await self._stream._receive()
 
 
 @asynccontextmanager

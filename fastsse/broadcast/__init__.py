@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fastsse.broadcast.direct import Direct
 from fastsse.broadcast.hub import Hub, Receipt
 from fastsse.broadcast.settings import SettingError, Settings
 from fastsse.broadcast.stores import Draft, Entry, Report, Store
 from fastsse.broadcast.stores.memory import MemoryStore
 
 __all__ = [
+    "Direct",
     "Draft",
     "Entry",
     "Hub",

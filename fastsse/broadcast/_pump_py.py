@@ -34,7 +34,7 @@ class Member:
         send: the connection's ASGI `send`.
         position: of the last event that was handed to `send`: everything up to here is on its way.
         live: the pump may call `send`; no earlier call is pending.
-        itself: the connection's own task sends; the pump only hands it back.
+        itself: the connection's own task sends, unless `live`; the pump only hands it back.
     """
 
     __slots__ = ("itself", "live", "position", "send")

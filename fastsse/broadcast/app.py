@@ -35,6 +35,7 @@ from fastsse import InvalidField, _json
 from fastsse._signals import heed_one_sigterm, on_shutdown
 from fastsse.broadcast import forms, problems
 from fastsse.broadcast.access import Access, header
+from fastsse.broadcast.direct import DIRECT
 from fastsse.broadcast.hub import EVENT_STREAM_HEADERS, Hub
 from fastsse.broadcast.metrics import CONTENT_TYPE, Metrics
 from fastsse.broadcast.problems import Problem
@@ -173,13 +174,13 @@ class Broadcast:
             return response(scope, receive, send)
         if scope["method"] == "HEAD":
             return _send_head(send, headers)
-        remote = scope.get("client")
+        remote, way = scope.get("client"), scope.get(DIRECT)
         if self.alone:
             scope.clear()
         elif self.outermost:
             _forget_headers(scope)
         return self.hub.converse(
-            receive, send, topics, asked.last_event_id, asked.labels, None, headers, remote
+            receive, send, topics, asked.last_event_id, asked.labels, None, headers, remote, way
         )
 
     def _check_room(self) -> None:

@@ -5,6 +5,7 @@
     carry  a task for who is blocked: finishes the send, then sends from the history until it has caught up
     open   one stream: headers, opening, replay up to the head
     wait   then parked until the client goes or the stream is ended
+    pass   or, beneath middlewares: live with the server's own `send`, once the way past them is known to be open
 
 It deals with sends, messages and positions; it must not know stores, topics' names or HTTP. `send` is never called
 while the last call is pending: who is `live` is sent to by the pump, everybody else by exactly one task.
@@ -16,7 +17,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastsse import encode_comment
 from fastsse.broadcast._pump import Half, begin, finish, sweep
@@ -26,6 +27,9 @@ from fastsse.broadcast.joins import JOIN_SIZE, Join, Joins, body_message, pendin
 from fastsse.broadcast.stats import Stats
 from fastsse.broadcast.subscriber import Gate, Subscriber
 
+if TYPE_CHECKING:
+    from fastsse.broadcast.direct import Way
+
 __all__ = ["PASS_SIZE", "Delivery", "Message", "Receive", "Send"]
 
 Message = MutableMapping[str, Any]
@@ -33,6 +37,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 PASS_SIZE = 2000  # sends in one turn of the loop
+_WAY_TIME = 1.0  # seconds that middlewares have to let the opening block out
 
 _HEARTBEAT = body_message(encode_comment())
 
@@ -167,7 +172,7 @@ class Delivery:
             _log.debug("send failed", exc_info=outcome)
             self.settle(subscriber)
             subscriber.end("disconnected")
-        elif subscriber.itself:
+        elif subscriber.itself and not subscriber.live:
             subscriber.beat = subscriber.beat or not going.events
             subscriber.park.wake()
         else:
@@ -205,15 +210,17 @@ class Delivery:
                 return
             self._stats.lag.observe(subscriber.audience.events - subscriber.events)
             await self._send_all(subscriber, gate)
-            if subscriber.ending is not None:
+            if subscriber.ending is None:
+                if not subscriber.ended:
+                    _go_live(subscriber)
+            elif not subscriber.itself:
                 await self._send_last(subscriber, gate)
-            elif not subscriber.ended:
-                _go_live(subscriber)
         except Exception:
             _log.debug("send failed", exc_info=True)
             subscriber.end("disconnected")
         finally:
             subscriber.carry = None
+            subscriber.park.wake()  # who ends itself may do so now
 
     async def _send_all(self, subscriber: Subscriber, gate: Gate) -> None:
         """Send from the history until the subscriber has everything, or shall end."""
@@ -240,7 +247,8 @@ class Delivery:
         subscriber.blocked_since = self._loop.time()
         half = begin(subscriber.send(message))
         finished = half.done or await finish(half, gate)
-        subscriber.blocked_since = 0.0
+        if finished:
+            subscriber.blocked_since = 0.0
         return finished
 
     # End.
@@ -251,13 +259,14 @@ class Delivery:
             return
         subscriber.ending = last
         subscriber.reason = reason
-        if subscriber.live:
-            subscriber.live = False
+        live, subscriber.live = subscriber.live, False
+        if live:
             self.settle(subscriber)
+        if subscriber.itself:
+            subscriber.park.wake()
+        elif live:
             subscriber.carry = Gate()
             self._end_live(subscriber, subscriber.carry, last)
-        elif subscriber.itself:
-            subscriber.park.wake()
 
     def _end_live(self, subscriber: Subscriber, gate: Gate, last: bytes) -> None:
         try:
@@ -289,41 +298,54 @@ class Delivery:
 
     # Converse: one stream.
 
-    async def open(self, subscriber: Subscriber, start: Message, block: bytes) -> bool:
-        """The headers, the opening block with what was missed, up to the head; whether to go on."""
+    async def open(
+        self, subscriber: Subscriber, start: Message, block: bytes, way: Way | None
+    ) -> bool:
+        """The headers, the opening block with what was missed, up to the head; whether to go on.
+
+        Where a way is looked for, no further than the opening block: nothing else shall be in flight then.
+        """
         gate = subscriber.park
+        if way is not None:
+            way.watch(subscriber)
         if not await self._push(subscriber, gate, start):
             return False
         join = self._joins.next(subscriber)
         body = block if join is None else block + join.message["body"]
+        if way is not None:
+            way.expect(body)
         if not await self._push(subscriber, gate, body_message(body)):
             return False
         if join is not None:
             self.advance(subscriber, join)
-        await self._send_all(subscriber, gate)
+        if way is None:
+            await self._send_all(subscriber, gate)
         if subscriber.ending is not None:
             await self._send_last(subscriber, gate)
         if subscriber.ended:
             return False
-        subscriber.events = subscriber.audience.events
-        subscriber.size = subscriber.audience.size
-        _go_live(subscriber)
+        if way is None:
+            _stand_at_head(subscriber)
+            if not subscriber.itself:
+                _go_live(subscriber)
         return True
 
-    def wait(self, subscriber: Subscriber, receive: Receive) -> Awaitable[None]:
+    def wait(self, subscriber: Subscriber, receive: Receive, way: Way | None) -> Awaitable[None]:
         """What the connection's own task does until the client has gone or the stream has been ended."""
         if subscriber.itself:
-            return self._serve(subscriber, receive)
+            return self._serve(subscriber, receive, way)
         task = _cancellable()
         if task is None:
             return _park_aside(subscriber, receive)
         return _park(subscriber, receive, task)
 
-    async def _serve(self, subscriber: Subscriber, receive: Receive) -> None:
+    async def _serve(self, subscriber: Subscriber, receive: Receive, way: Way | None) -> None:
         """Send from the connection's own task: for a `send` that only this task may call."""
         watch = self._loop.create_task(_watch(subscriber, receive))
         gate = subscriber.park
         try:
+            if way is not None:
+                await self._pass(subscriber, way)
             while not subscriber.ended:
                 await self._send_all(subscriber, gate)
                 if subscriber.ending is not None:
@@ -333,17 +355,45 @@ class Delivery:
                     await self._push(subscriber, gate, _HEARTBEAT)
                     self._stats.heartbeats += 1
                 elif not subscriber.ended:
-                    gate.idle = self._loop.create_future()
-                    await gate.idle
+                    await self._idle(gate)
         finally:
             watch.cancel()
+
+    async def _pass(self, subscriber: Subscriber, way: Way) -> None:
+        """Be live past the middlewares, if the way opens; until the stream shall end.
+
+        The end is left to the wrapped `send`, and to the connection's own task: middlewares want to see it.
+        """
+        wrapped = subscriber.send
+        late = self._loop.call_later(_WAY_TIME, way.decide, False)
+        while way.open is None and not subscriber.ended and subscriber.ending is None:
+            await self._idle(subscriber.park)
+        late.cancel()
+        if way.open:
+            subscriber.send = way.send
+        await self._send_all(subscriber, subscriber.park)
+        _stand_at_head(subscriber)
+        if way.open and not subscriber.ended and subscriber.ending is None:
+            _go_live(subscriber)
+        while subscriber.live or subscriber.carry is not None:
+            await self._idle(subscriber.park)
+        subscriber.send = wrapped
+
+    async def _idle(self, gate: Gate) -> None:
+        gate.idle = self._loop.create_future()
+        await gate.idle
+
+
+def _stand_at_head(subscriber: Subscriber) -> None:
+    subscriber.events = subscriber.audience.events
+    subscriber.size = subscriber.audience.size
 
 
 def _go_live(subscriber: Subscriber) -> None:
     """It stands at the head and nothing is pending: the pump may call its `send`."""
     subscriber.blocked_since = 0.0
-    subscriber.live = not subscriber.itself
-    if subscriber.live and subscriber.account is not None:
+    subscriber.live = True
+    if subscriber.account is not None:
         audience = subscriber.audience
         subscriber.account.live = audience.events, audience.sent + pending_size(audience)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from fastsse import Decoder, Event, last_event_id
+from fastsse.broadcast.direct import DIRECT
 
 if TYPE_CHECKING:
     from fastsse.broadcast.audiences import Filter
@@ -57,6 +58,7 @@ class HubResponse(Response):
             self._filter,
             self.raw_headers,
             scope.get("client"),
+            scope.get(DIRECT),
         )
         if self.background is not None:
             await self.background()

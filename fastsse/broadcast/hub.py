@@ -20,6 +20,7 @@ from fastsse import InvalidField, encode, encode_comment
 from fastsse.broadcast.account import log_end, open_account
 from fastsse.broadcast.audiences import Audiences, Filter
 from fastsse.broadcast.delivery import Delivery, Receive, Send
+from fastsse.broadcast.direct import DIRECT, Scope, Way
 from fastsse.broadcast.history import History
 from fastsse.broadcast.joins import GAP, Join, Joins
 from fastsse.broadcast.limits import TopicLimits
@@ -70,7 +71,7 @@ class Hub:
         settings: the knobs; defaults when None.
         store: where the log lives; this process's memory when None.
         direct: whether the pump may call each connection's `send` itself; None decides by whose `send` it is:
-            one that is wrapped by middleware is only called from its own task.
+            one that is wrapped by middleware is only called from its own task, unless `Direct` shows it a way.
 
     Attributes:
         settings: the knobs.
@@ -340,6 +341,7 @@ class Hub:
         filter: Filter | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
         remote: Sequence[Any] | None = None,
+        scope: Scope | None = None,
     ) -> Coroutine[Any, Any, None]:
         """One event stream, from its response's start to its end; returns when it is over.
 
@@ -351,13 +353,17 @@ class Hub:
             filter: which events it gets; all when None. A stream with a filter shares no bytes with others.
             headers: more response headers.
             remote: the client's host and port, for the log.
+            scope: the request's, where `Direct` stands around the app.
 
         Raises:
             InvalidField: a topic cannot be followed; nothing was sent.
             RuntimeError: the hub is not started, or it is full or draining: ask before.
         """
         names = self.check_topics(topics, self.settings.topics_per_stream)
-        return self.converse(receive, send, names, last_event_id, labels, filter, headers, remote)
+        way = None if scope is None else scope.get(DIRECT)
+        return self.converse(
+            receive, send, names, last_event_id, labels, filter, headers, remote, way
+        )
 
     async def converse(
         self,
@@ -369,20 +375,20 @@ class Hub:
         filter: Filter | None,
         headers: Iterable[tuple[bytes, bytes]],
         remote: Sequence[Any] | None,
+        way: Way | None,
     ) -> None:
         """`stream`, for who has the topics from `check_topics`."""
+        if way is not None and send is way:
+            send = way.send  # nothing stands between
         itself = not self._may_step(send, receive)
+        if way is not None and not (itself and self._may_step(way.send)):
+            way = None
         subscriber, block = self.admit(names, last_event_id, labels, filter, send, itself, remote)
         delivery = self._started().delivery
-        start = {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [*EVENT_STREAM_HEADERS, *headers],
-        }
         try:
-            if await delivery.open(subscriber, start, block):
-                del start, block, headers, names, remote  # or they would live as long as the stream
-                await delivery.wait(subscriber, receive)
+            if await delivery.open(subscriber, _start(headers), block, way):
+                del block, headers, names, remote  # or they would live as long as the stream
+                await delivery.wait(subscriber, receive, way)
         except Exception:
             # A server may raise once its client has gone; nobody is left to be told.
             _log.debug("stream failed", exc_info=True)
@@ -532,6 +538,12 @@ class Hub:
 
 
 _LIFETIME = encode_comment("lifetime")  # a stream's last block when its time is over
+
+
+def _start(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, object]:
+    """A stream's first message."""
+    headers = [*EVENT_STREAM_HEADERS, *headers]
+    return {"type": "http.response.start", "status": 200, "headers": headers}
 
 
 class _Running:

@@ -5,7 +5,8 @@ never in a queue of its own. It knows nothing of how events come to be.
 
     opening ──► live ◄──► blocked          the pump sends to those who are live
        └──────────┴───────────┴──► ended   a task sends to those who open or are blocked
-    itself                        ► ended   its connection's own task always sends (a wrapped `send`)
+    itself                        ► ended   its connection's own task sends (a wrapped `send`); only the end
+                                            where the pump may pass the wrapping by (`Direct`)
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from driver import Sends, Stream, open_stream, turns
+from middlewares import passed
 from servers import Clients, serve, wait_for
 
 from fastsse import Decoder
@@ -31,7 +32,7 @@ def _logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @asynccontextmanager
 async def started(sends: Sends = "granian", **knobs: Any) -> AsyncIterator[Hub]:
-    direct = None if sends == "wrapped" else True
+    direct = None if sends in ("wrapped", "direct") else True
     hub = Hub(Settings(**{"heartbeat": 0.0, "lifetime": 0.0, **knobs}), direct=direct)
     await hub.start()
     try:
@@ -41,10 +42,10 @@ async def started(sends: Sends = "granian", **knobs: Any) -> AsyncIterator[Hub]:
 
 
 def follow(hub: Hub, *topics: str, sends: Sends = "granian", **options: Any) -> Any:
-    async def app(_: Any, receive: Any, send: Any) -> None:
-        await hub.stream(receive, send, topics, **options)
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await hub.stream(receive, send, topics, scope=scope, **options)
 
-    return open_stream(app, sends=sends)
+    return open_stream(passed(app) if sends == "direct" else app, sends=sends)
 
 
 def fields(line: str) -> dict[str, Any]:
@@ -86,7 +87,7 @@ async def test_an_ended_stream_is_one_line_with_what_an_operator_asks(
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("sends", ["granian", "coroutine", "wrapped"])
+@pytest.mark.parametrize("sends", ["granian", "coroutine", "wrapped", "direct"])
 async def test_events_bytes_gaps_and_skips_are_those_that_the_reader_got(
     sends: Sends, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from driver import Ended, Sends, Stream, open_stream, turns
+from middlewares import passed
 
 from fastsse import Event, InvalidField, decode
 from fastsse.broadcast import Hub, Settings
@@ -19,17 +20,17 @@ from fastsse.broadcast.history import History
 Follow = Callable[..., AbstractAsyncContextManager[Stream]]
 
 QUIET = {"heartbeat": 0.0, "lifetime": 0.0, "retry": 2000}
-DIRECT: dict[Sends, bool | None] = {"granian": True, "coroutine": True, "wrapped": None}
+DIRECT: dict[Sends, bool | None] = {"granian": True, "coroutine": True}
 
 
-@pytest.fixture(params=["granian", "coroutine", "wrapped"])
+@pytest.fixture(params=["granian", "coroutine", "wrapped", "direct"])
 def sends(request: pytest.FixtureRequest) -> Sends:
     return request.param  # type: ignore[no-any-return]
 
 
 @asynccontextmanager
 async def started(sends: Sends = "granian", **knobs: Any) -> AsyncIterator[Hub]:
-    hub = Hub(Settings(**{**QUIET, **knobs}), direct=DIRECT[sends])
+    hub = Hub(Settings(**{**QUIET, **knobs}), direct=DIRECT.get(sends))
     await hub.start()
     try:
         yield hub
@@ -44,10 +45,11 @@ def follow(
     last_event_id: str | None = None,
     **options: Any,
 ) -> AbstractAsyncContextManager[Stream]:
-    async def app(_: Any, receive: Any, send: Any) -> None:
-        await hub.stream(receive, send, topics, last_event_id=last_event_id, **options)
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        more = {"last_event_id": last_event_id, "scope": scope, **options}
+        await hub.stream(receive, send, topics, **more)
 
-    return open_stream(app, sends=sends)
+    return open_stream(passed(app) if sends == "direct" else app, sends=sends)
 
 
 async def opened(stream: Stream) -> str:
@@ -312,6 +314,7 @@ async def test_a_reader_that_has_everything_costs_no_look_up_in_the_history(send
         await hub.publish("else", "x")
         async with follow(hub, "a", "b", sends=sends) as stream:
             await opened(stream)
+            await turns()
             assert 0 == looked
 
             for number in range(20):
