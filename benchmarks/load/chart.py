@@ -27,7 +27,7 @@ PANELS = (
     ("burst", "Bursts", "16 publishes under way"),
 )
 OURS = "fastsse"
-NEVER = ("fastsse wrapped", "sse-starlette wrapped", "floor joined")
+NEVER = ("fastsse wrapped", "fastsse direct", "sse-starlette wrapped", "floor joined")
 NAMES = {
     "floor": "C, one send each",
     "nchan": "nginx + nchan",

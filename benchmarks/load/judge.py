@@ -76,6 +76,8 @@ def _speed(found: Found) -> Iterator[Bar]:
         (1000, "single", "fastsse/uvicorn", "sse-starlette/uvicorn", "rate", 3.8),
         (1000, "single", "fastsse wrapped", "sse-starlette/uvicorn", "rate", 2.0),
         (1000, "burst", "fastsse wrapped", "sse-starlette/uvicorn", "rate", 2.0),
+        (1000, "single", "fastsse direct", "sse-starlette/uvicorn", "rate", 2.0),
+        (1000, "burst", "fastsse direct", "sse-starlette/uvicorn", "rate", 2.0),
     ):
         ratio = _ratio(
             _cell(found, readers, ours, phase), _cell(found, readers, other, phase, value)

@@ -33,10 +33,10 @@ SCENARIOS = (
 _FANOUT = {
     1000: (
         ("floor", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian", "FastAPI/uvicorn",
-         "fastsse/uvicorn", "fastsse wrapped", "sse-starlette wrapped"),
+         "fastsse/uvicorn", "fastsse wrapped", "fastsse direct", "sse-starlette wrapped"),
         ("floor", "floor joined", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian",
          "FastAPI/uvicorn", "aiohttp-sse", "better-sse/node", "fastsse/uvicorn", "fastsse wrapped",
-         "sse-starlette wrapped"),
+         "fastsse direct", "sse-starlette wrapped"),
     ),
     5000: (
         ("floor", "nchan", "fastsse", "sse-starlette/uvicorn"),

@@ -190,6 +190,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender(
             "fastsse wrapped", _granian(f"{MODULES}.wrapped:app"), _fastsse, _SERVER, _LIMITS
         ),
+        Contender("fastsse direct", _granian(f"{MODULES}.direct:app"), _fastsse, _SERVER, _LIMITS),
         Contender(
             "fastsse/uvicorn",
             _uvicorn(BROADCAST),
