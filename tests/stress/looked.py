@@ -1,6 +1,7 @@
 """The broadcast with a look inside, for the stress test: ``GET /tasks`` says how many tasks the loop has.
 
-`app` is served as it is, `wrapped` behind a middleware that takes `send` into a task of its own.
+`app` is served as it is, `wrapped` behind a middleware that takes `send` into a task of its own, and
+`direct` behind the same, with streams that pass it by.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from fastsse.broadcast import Direct
 from fastsse.broadcast.app import create_app
 from fastsse.broadcast.settings import Settings
 
@@ -36,3 +38,4 @@ class Header(BaseHTTPMiddleware):
 
 
 wrapped = Header(app)
+direct = Direct(wrapped)

@@ -41,7 +41,7 @@ PATIENCE = 20.0  # s for what takes milliseconds on a quiet machine
 EXACT = 20  # events of the count at the end of a life
 SMALL = 4096  # bytes of a staller's receive buffer
 
-KINDS = ("serve", "granian", "uvicorn", "wrapped")
+KINDS = ("serve", "granian", "uvicorn", "wrapped", "direct")
 
 
 class Server:
@@ -80,7 +80,8 @@ def _command(kind: str, port: int) -> list[str]:
     if kind == "granian":
         start = [*python, "granian", "--interface", "asgi", "--no-ws", "--http", "1"]
         return [*start, "--log-level", "warning", *where, "stress.looked:app"]
-    target = "stress.looked:wrapped" if kind == "wrapped" else "stress.looked:app"
+    name = "app" if kind == "uvicorn" else kind
+    target = f"stress.looked:{name}"
     return [*python, "uvicorn", "--log-level", "warning", "--no-access-log", *where, target]
 
 
