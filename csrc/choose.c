@@ -97,27 +97,30 @@ static int has_avx2(void)
 #endif
 
 static const sse_body bodies[] = {
-    {"scalar", sse_split_scalar, sse_copy_long_scalar},
+    {"scalar", sse_split_scalar, sse_copy_long_scalar, sse_copy_large_scalar},
 #ifdef SSE_HAVE_SSE2
-    {"sse2", sse_split_sse2, sse_copy_long_sse2},
+    {"sse2", sse_split_sse2, sse_copy_long_sse2, sse_copy_large_sse2},
 #endif
 #ifdef SSE_HAVE_NEON
-    {"neon", sse_split_neon, sse_copy_long_neon},
+    {"neon", sse_split_neon, sse_copy_long_neon, sse_copy_large_neon},
 #endif
 #ifdef SSE_HAVE_AVX2
-    {"avx2", sse_split_avx2, sse_copy_long_avx2},
+    {"avx2", sse_split_avx2, sse_copy_long_avx2, sse_copy_large_avx2},
 #endif
 };
 
 #if defined(SSE_HAVE_SSE2)
 size_t (*sse_split)(sse_scan *, sse_line *) = sse_split_sse2;
 int (*sse_copy_long)(unsigned char *, const unsigned char *, size_t) = sse_copy_long_sse2;
+void (*sse_copy_large)(unsigned char *, const unsigned char *, size_t) = sse_copy_large_sse2;
 #elif defined(SSE_HAVE_NEON)
 size_t (*sse_split)(sse_scan *, sse_line *) = sse_split_neon;
 int (*sse_copy_long)(unsigned char *, const unsigned char *, size_t) = sse_copy_long_neon;
+void (*sse_copy_large)(unsigned char *, const unsigned char *, size_t) = sse_copy_large_neon;
 #else
 size_t (*sse_split)(sse_scan *, sse_line *) = sse_split_scalar;
 int (*sse_copy_long)(unsigned char *, const unsigned char *, size_t) = sse_copy_long_scalar;
+void (*sse_copy_large)(unsigned char *, const unsigned char *, size_t) = sse_copy_large_scalar;
 #endif
 
 const sse_body *sse_bodies(size_t *count)
@@ -137,5 +140,6 @@ const char *sse_choose(void)
     const sse_body *best = sse_bodies(&count) + count - 1;
     sse_split = best->split;
     sse_copy_long = best->copy_long;
+    sse_copy_large = best->copy_large;
     return best->name;
 }

@@ -8,6 +8,7 @@ typedef struct {
     const char *name;
     size_t (*split)(sse_scan *scan, sse_line *lines);
     int (*copy_long)(unsigned char *to, const unsigned char *from, size_t size);
+    void (*copy_large)(unsigned char *to, const unsigned char *from, size_t size);
 } sse_body;
 
 /* The bodies that this machine can run, the slowest first: `scalar` is always there. */

@@ -8,7 +8,7 @@
  *   - the caller owns every buffer, and nothing given is kept.
  *
  * Line ends are CR, LF and CRLF and nothing else (HTML, "Server-sent events", section 9.2.5).
- * `sse_split` and `sse_copy_long` have a body for each instruction set. Before `sse_choose` they are the
+ * `sse_split`, `sse_copy_long` and `sse_copy_large` have a body for each instruction set. Before `sse_choose` they are the
  * baseline's. All bodies of a kernel give the same answer.
  */
 #ifndef FASTSSE_SSE_H
@@ -58,12 +58,14 @@ extern size_t (*sse_split)(sse_scan *scan, sse_line *lines);
 
 /* Coming in: text */
 
+extern void (*sse_copy_large)(unsigned char *to, const unsigned char *from, size_t size); /* 64 or more */
+
 /* Copy bytes of a value. As `memcpy` does, without the call, which costs more than a short copy. */
 static inline void sse_copy(unsigned char *to, const unsigned char *from, size_t size)
 {
     size_t i = 0;
     if (size > 256) {
-        memcpy(to, from, size);
+        sse_copy_large(to, from, size);
     } else if (size >= 16) {
         for (; size - i >= 16; i += 16) {
             memcpy(to + i, from + i, 16);

@@ -335,7 +335,10 @@ cdef PyObject *_encode_raw(
         if names == NULL:
             block = _line(args[0])
         if block == NULL and _name(&fields, args, names):
-            block = _block(args[0], fields.event, fields.id, fields.retry)
+            if names != NULL and fields.retry == <PyObject *> None:
+                block = _plain(args[0], fields.event, fields.id)
+            if block == NULL:
+                block = _block(args[0], fields.event, fields.id, fields.retry)
     return block if block != NULL else _encode_any(module, args, count, names)
 
 
@@ -434,6 +437,48 @@ cdef inline PyObject *_line(PyObject *data) except? NULL:
         return NULL
     memcpy(to + 6 + size, b"\n\n", 2)
     return block
+
+
+cdef inline PyObject *_plain(PyObject *data, PyObject *event, PyObject *id) except? NULL:
+    """The block of one line of ASCII with a type, an id or both, or NULL when it is not that."""
+    cdef size_t size
+    cdef PyObject *block
+    cdef unsigned char *to
+    cdef int met = 0
+    if not _is_ascii(data):
+        return NULL
+    size = length_of(data) + 8
+    if event != <PyObject *> None:
+        if not _is_ascii(event) or length_of(event) == 0:
+            return NULL
+        size += length_of(event) + 8
+    if id != <PyObject *> None:
+        if not _is_ascii(id):
+            return NULL
+        size += length_of(id) + 5
+    block = new_bytes(NULL, size)
+    to = bytes_of(block)
+    if id != <PyObject *> None:
+        memcpy(to, b"id: ", 4)
+        to = _put_line(to + 4, id, &met)
+        met = SSE_LINE_END if met else 0  # nor may it have a NUL
+    if event != <PyObject *> None:
+        memcpy(to, b"event: ", 7)
+        to = _put_line(to + 7, event, &met)
+    memcpy(to, b"data: ", 6)
+    to = _put_line(to + 6, data, &met)
+    to[0] = _LF
+    if not met & SSE_LINE_END:
+        return block
+    Py_DECREF(block)
+    return NULL
+
+
+cdef inline unsigned char *_put_line(unsigned char *to, PyObject *text, int *met) noexcept:
+    cdef size_t size = length_of(text)
+    met[0] |= sse_copy_line(to, <const unsigned char *> data_of(text), size)
+    to[size] = _LF
+    return to + size + 1
 
 
 cdef PyObject *_block(PyObject *data, PyObject *event, PyObject *id, PyObject *retry) except? NULL:

@@ -133,6 +133,32 @@ static void check_copy(const sse_body *body, const uint8_t *p, size_t size)
     }
 }
 
+static void check_large(const sse_body *body, const uint8_t *p, size_t size)
+{
+    uint8_t *to = output.end - size;
+    if (size >= 64) {
+        memset(to, 0x55, size);
+        body->copy_large(to, p, size);
+        CHECK(memcmp(to, p, size) == 0);
+    }
+}
+
+static void check_values(void)
+{
+    uint8_t *to;
+    size_t at = 0;
+    for (size_t i = 0; i < wanted_count; i++) {
+        at += i > 0;
+        memcpy(bytes_wanted + at, wanted[i].text, wanted[i].size);
+        bytes_wanted[at + wanted[i].size] = '\n';
+        at += wanted[i].size;
+    }
+    to = output.end - at;
+    memset(to, 0x55, at);
+    sse_join(to, wanted, wanted_count);
+    CHECK(memcmp(to, bytes_wanted, at) == 0);
+}
+
 /* UTF-8 by Unicode's table 3-7: for each lead, the range of its second byte, and how many bytes it begins. */
 
 typedef struct {
@@ -330,8 +356,10 @@ void check_bytes(const uint8_t *bytes, size_t size, size_t slack)
         body_name = bodies[i].name;
         check_split(&bodies[i], p, size);
         check_copy(&bodies[i], p, size);
+        check_large(&bodies[i], p, size);
     }
     body_name = "-";
+    check_values();
     check_data(p, size, SSE_BYTES);
     check_text(p, size);
     check_data(p, size, SSE_LATIN1);
