@@ -129,15 +129,11 @@ SSE_TARGET static int SSE_NAME(sse_copy_long, SSE_SET)(unsigned char *to, const 
 }
 
 /* By registers. A C library may copy this much with `rep movsb`, whose time depends on how the two lie to each other,
- * by half as much again; of still more it knows better.
+ * by half as much again.
  */
 SSE_TARGET static void SSE_NAME(sse_copy_large, SSE_SET)(unsigned char *to, const unsigned char *from, size_t size)
 {
     size_t i = 0;
-    if (size > 1u << 20) {
-        memcpy(to, from, size);
-        return;
-    }
     for (; size - i >= 128; i += 128) {
         (void)COPY64(to + i, from + i);
         (void)COPY64(to + i + 64, from + i + 64);

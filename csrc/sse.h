@@ -60,11 +60,15 @@ extern size_t (*sse_split)(sse_scan *scan, sse_line *lines);
 
 extern void (*sse_copy_large)(unsigned char *to, const unsigned char *from, size_t size); /* 64 or more */
 
-/* Copy bytes of a value. As `memcpy` does, without the call, which costs more than a short copy. */
+/* Copy bytes of a value. As `memcpy` does, which costs more than a short copy by its call, knows better what to do
+ * with more than fits a cache, and in between is not always as fast.
+ */
 static inline void sse_copy(unsigned char *to, const unsigned char *from, size_t size)
 {
     size_t i = 0;
-    if (size > 256) {
+    if (size > 1u << 20) {
+        memcpy(to, from, size);
+    } else if (size > 256) {
         sse_copy_large(to, from, size);
     } else if (size >= 16) {
         for (; size - i >= 16; i += 16) {
