@@ -1,9 +1,9 @@
 """The broadcast as an ASGI app: routes, headers, status codes.
 
-    GET, HEAD /events     an event stream: raw ASGI, straight to the hub, nothing in between
-    POST /events          publish                               ┐
-    GET /health           state as JSON; 503 while draining     ├ by Starlette
-    GET /metrics          the numbers as Prometheus text        │
+    GET, HEAD /events     an event stream ┐ raw ASGI, nothing in between
+    POST /events          publish         ┘
+    GET /health           state as JSON; 503 while draining     ┐
+    GET /metrics          the numbers as Prometheus text        ├ by Starlette
     GET /, /page/…        the live page                         ┘
 
 Every request passes `Access` first. Errors are JSON problems. The app owns the hub's life: it starts it with the
@@ -110,7 +110,6 @@ class Broadcast:
         self._bodies: set[Body] = set()  # that are being read
         self._rest = Starlette(
             routes=[
-                Route(_EVENTS, self._post, methods=["POST"]),
                 Route(_EVENTS, self._options, methods=["OPTIONS"]),
                 Route("/health", self._health, methods=["GET"]),
                 Route("/metrics", self._metrics, methods=["GET"]),
@@ -139,8 +138,11 @@ class Broadcast:
             self._access.check(scope)
         except Problem as problem:
             return _response(problem)(scope, receive, send)
-        if scope["method"] in ("GET", "HEAD") and _route_path(scope) == _EVENTS:
-            return self._stream(scope, receive, send)
+        if _route_path(scope) == _EVENTS:
+            if scope["method"] in ("GET", "HEAD"):
+                return self._stream(scope, receive, send)
+            if scope["method"] == "POST":
+                return self._post(scope, receive, send)
         return self._web(scope, receive, send)
 
     def drain(self) -> None:
@@ -195,15 +197,28 @@ class Broadcast:
 
     # POST /events
 
-    async def _post(self, request: Request) -> Response:
-        body = Body(request.scope, request.receive)
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = self._access.grant(scope)
+        body = Body(scope, receive)
         self._bodies.add(body)
         if self.hub.draining:
             body.close()
+        fault: Exception | None = None
         try:
-            return _json_response(await publish(self.hub, request.scope, body))
+            response = _json_response(await publish(self.hub, scope, body))
+        except Problem as problem:
+            response = _response(problem)
+        except InvalidField as error:
+            response = _response(Problem.of_invalid(error))
+        except Exception as error:
+            response = _response(_our_fault())
+            fault = error
         finally:
             self._bodies.discard(body)
+        response.raw_headers += headers
+        await response(scope, receive, send)
+        if fault is not None:
+            raise fault  # for the server's log
 
     async def _options(self, _: Request) -> Response:
         return Response(status_code=204, headers={"Allow": _METHODS[_EVENTS]})
@@ -347,7 +362,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_exception(_: Request, __: Exception) -> Response:
     """Ours, a fault: the server logs it, the client learns nothing of it."""
-    return _response(Problem(500, "a fault of the server; its log says more"))
+    return _response(_our_fault())
+
+
+def _our_fault() -> Problem:
+    return Problem(500, "a fault of the server; its log says more")
 
 
 if TYPE_CHECKING:

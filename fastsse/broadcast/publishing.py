@@ -43,7 +43,7 @@ TURN = 256  # events of one stream that are published before others get their tu
 _FORM = b"application/x-www-form-urlencoded"
 _MULTIPART = b"multipart/form-data"
 _STREAM = b"text/event-stream"
-_DIGITS = re.compile(r"[0-9]{1,18}")
+_DIGITS = re.compile(rb"[0-9]{1,18}")
 
 _BESIDE = 4096  # bytes that a decoder counts beside an event's data: names, its type, its id
 _SPARE = 8  # fields beyond the most topics, so that a good form is never cut
@@ -65,10 +65,12 @@ class Body:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        self._length = header(scope, b"content-length")
+        length, coding = header(scope, b"content-length"), header(scope, b"transfer-encoding")
+        told = length is not None and coding is None and _DIGITS.fullmatch(length)
+        self._length = int(length) if length and told else None
         self._waiting: asyncio.Timeout | None = None  # for the next chunk; `close` cuts it short
         self._closed = False
-        self.given = self._length is not None or header(scope, b"transfer-encoding") is not None
+        self.given = length is not None or coding is not None
 
     def close(self) -> None:
         """Call the reading off: the server is about to stop. From the loop."""
@@ -77,7 +79,7 @@ class Body:
             self._waiting.reschedule(0)
 
     async def chunks(self, patience: float | None = None) -> AsyncIterator[bytes]:
-        """The chunks up to the end.
+        """The chunks up to the end: where the request says how long it is, no look behind the last byte.
 
         Args:
             patience: seconds that one chunk may take to come; None for no limit.
@@ -85,13 +87,17 @@ class Body:
         Raises:
             Problem: 400 when the body breaks off, 408 when patience ends, 503 after `close`.
         """
-        more = True
+        more = self._length != 0
+        left = self._length
         while more:
             message = await self._next(patience)
             if message["type"] != "http.request":
                 raise Problem(400, "the body broke off before its end; send it again")
             more = message.get("more_body", False)
             chunk: bytes = message.get("body", b"")
+            if left is not None:
+                left -= len(chunk)
+                more = more and left != 0
             if chunk:
                 self.given = True
                 yield chunk
@@ -102,8 +108,8 @@ class Body:
         Raises:
             Problem: as `chunks`; 413 when it is longer, or says that it will be.
         """
-        if self._length is not None and self._length.isdigit() and int(self._length) > limit:
-            raise _too_large("body", int(self._length), limit)
+        if self._length is not None and self._length > limit:
+            raise _too_large("body", self._length, limit)
         chunks: list[bytes] = []
         size = 0
         async for chunk in self.chunks(PATIENCE):
@@ -342,7 +348,7 @@ def _answer(receipt: Receipt) -> dict[str, Any]:
 
 
 def _milliseconds(text: str) -> int:
-    if not _DIGITS.fullmatch(text):
+    if not _DIGITS.fullmatch(text.encode()):
         rule = "must be a whole number of milliseconds, digits only"
         raise Problem.of_field("retry", text, rule)
     return int(text)
