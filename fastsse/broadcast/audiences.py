@@ -33,7 +33,8 @@ class Audience:
         labels: whether their blocks name the topics.
         filter: which events they get; None for all. An audience with a filter has one member.
         limits: how far they may fall behind, and what becomes of who does.
-        members: the subscribers, in the order in which they came.
+        members: the subscribers, in the order in which they came; `enter` and `leave` keep it.
+        roster: the same as a list, made by the first sweep after a change; nobody may change the list.
         pending: frames that have been published and not yet been swept to the members.
         newest: position of the last frame that was put to `pending`, so that an event of two topics comes once.
         events, size: frames and bytes put to `pending` since the audience began; a blocked member's lag is a
@@ -53,6 +54,7 @@ class Audience:
         "pending",
         "pending_since",
         "quiet_since",
+        "roster",
         "sent",
         "size",
         "topics",
@@ -71,6 +73,7 @@ class Audience:
         self.filter = filter
         self.limits = limits
         self.members: dict[Subscriber, None] = {}
+        self.roster: list[Subscriber] | None = None
         self.pending: list[Frame] = []
         self.newest = 0
         self.events = 0
@@ -78,6 +81,21 @@ class Audience:
         self.sent = 0
         self.pending_since = now
         self.quiet_since = now
+
+    def enter(self, subscriber: Subscriber) -> None:
+        self.members[subscriber] = None
+        self.roster = None
+
+    def leave(self, subscriber: Subscriber) -> None:
+        del self.members[subscriber]
+        self.roster = None
+
+    def call(self) -> list[Subscriber]:
+        """The members as they are now; the list stays as it is, whoever comes or goes."""
+        roster = self.roster
+        if roster is None:
+            roster = self.roster = list(self.members)
+        return roster
 
     def takes(self, frame: Frame) -> bool:
         """Whether the members get this frame. A filter that raises withholds it, and is logged."""
@@ -148,7 +166,7 @@ class Audiences:
     def leave(self, subscriber: Subscriber) -> None:
         """Take a subscriber out, and its audience too when it was the last one."""
         audience = subscriber.audience
-        del audience.members[subscriber]
+        audience.leave(subscriber)
         if audience.members:
             return
         del self._all[audience]

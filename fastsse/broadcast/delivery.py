@@ -45,23 +45,37 @@ _log = logging.getLogger("fastsse.broadcast")
 
 
 class _Sweep:
-    """A join on its way to the members of an audience, in bounded steps."""
+    """A join on its way to the members of an audience, in bounded steps.
 
-    __slots__ = ("audience", "events", "first", "index", "last", "members", "message", "since")
+    Attributes:
+        events: how many it has; 0 for a heartbeat.
+        first, last: their positions.
+        index: the next member, in a circle that begins at another one each time: nobody is always the last.
+        left: how many have not had their turn.
+    """
+
+    __slots__ = ("audience", "events", "first", "index", "last", "left", "members", "message", "since")  # fmt: skip
 
     def __init__(
         self, audience: Audience, message: Message, events: int, first: int, last: int, turn: int
     ) -> None:
-        members = list(audience.members)
-        start = turn % len(members)
-        self.members = members[start:] + members[:start]  # nobody is always the last
+        self.members = audience.call()
+        self.left = len(self.members)
+        self.index = turn % self.left
         self.audience = audience
         self.message = message
-        self.events = events  # 0: a heartbeat
+        self.events = events
         self.first = first
         self.last = last
         self.since = audience.pending_since
-        self.index = 0
+
+    def step(self, most: int) -> tuple[int, int]:
+        """The next `most` members, or fewer at the end of the list: from where, up to where."""
+        start = self.index
+        stop = min(start + min(most, self.left), len(self.members))
+        self.left -= stop - start
+        self.index = stop % len(self.members)
+        return start, stop
 
 
 class Delivery:
@@ -72,12 +86,16 @@ class Delivery:
         joins: what each subscriber is sent next.
         stats: where sends are counted.
         coalesce: milliseconds that a flush waits for more; 0 for the end of the turn.
+
+    Attributes:
+        blocked: who has a pending send.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, joins: Joins, stats: Stats, coalesce: float
     ) -> None:
         self._loop = loop
+        self.blocked: dict[Subscriber, None] = {}
         self._joins = joins
         self._stats = stats
         self._coalesce = coalesce / 1000
@@ -121,16 +139,15 @@ class Delivery:
             if going is None:
                 self._turn_due = False
                 return
-            stop = min(going.index + budget, len(going.members))
-            budget -= stop - going.index
+            start, stop = going.step(budget)
+            budget -= stop - start
             finished, rest = sweep(
-                going.members, going.index, stop, going.message, going.first, going.last
+                going.members, start, stop, going.message, going.first, going.last
             )
             self._count(going, finished)
             for subscriber, outcome in rest:
                 self._after(subscriber, outcome, going)
-            going.index = stop
-            self._sweep = going if stop < len(going.members) else None
+            self._sweep = going if going.left else None
         self._loop.call_soon(self._turn)
 
     def _next_sweep(self) -> _Sweep | None:
@@ -197,11 +214,24 @@ class Delivery:
         audience = subscriber.audience
         subscriber.live = False
         self.settle(subscriber)
-        subscriber.blocked_since = self._loop.time()
+        self._wait(subscriber)
         subscriber.events = audience.events - len(audience.pending)
         subscriber.size = audience.size - sum(len(frame.block) for frame in audience.pending)
         subscriber.carry = Gate()
         self._task(self._carry(subscriber, subscriber.carry, half))
+
+    def _wait(self, subscriber: Subscriber) -> None:
+        subscriber.blocked_since = self._loop.time()
+        self.blocked[subscriber] = None
+
+    def _go_on(self, subscriber: Subscriber) -> None:
+        subscriber.blocked_since = 0.0
+        self.blocked.pop(subscriber, None)
+
+    def forget(self, subscriber: Subscriber) -> None:
+        """It has ended, whatever it waits for."""
+        self.settle(subscriber)
+        self.blocked.pop(subscriber, None)
 
     async def _carry(self, subscriber: Subscriber, gate: Gate, half: Half | None) -> None:
         """Finish a blocked subscriber's send, send what came meanwhile, and give it back to the pump."""
@@ -212,7 +242,7 @@ class Delivery:
             await self._send_all(subscriber, gate)
             if subscriber.ending is None:
                 if not subscriber.ended:
-                    _go_live(subscriber)
+                    self._go_live(subscriber)
             elif not subscriber.itself:
                 await self._send_last(subscriber, gate)
         except Exception:
@@ -244,12 +274,14 @@ class Delivery:
 
     async def _push(self, subscriber: Subscriber, gate: Gate, message: Message) -> bool:
         """One send, waited for; whether it finished."""
-        subscriber.blocked_since = self._loop.time()
         half = begin(subscriber.send(message))
-        finished = half.done or await finish(half, gate)
-        if finished:
-            subscriber.blocked_since = 0.0
-        return finished
+        if not half.done:
+            self._wait(subscriber)
+            if not await finish(half, gate):
+                return False
+        if subscriber.blocked_since:
+            self._go_on(subscriber)
+        return True
 
     # End.
 
@@ -277,7 +309,7 @@ class Delivery:
         if half.done:
             subscriber.end("ended")
         else:
-            subscriber.blocked_since = self._loop.time()
+            self._wait(subscriber)
             self._task(_end_later(subscriber, gate, half))
 
     async def _send_last(self, subscriber: Subscriber, gate: Gate) -> None:
@@ -327,7 +359,7 @@ class Delivery:
         if way is None:
             _stand_at_head(subscriber)
             if not subscriber.itself:
-                _go_live(subscriber)
+                self._go_live(subscriber)
         return True
 
     def wait(self, subscriber: Subscriber, receive: Receive, way: Way | None) -> Awaitable[None]:
@@ -374,10 +406,19 @@ class Delivery:
         await self._send_all(subscriber, subscriber.park)
         _stand_at_head(subscriber)
         if way.open and not subscriber.ended and subscriber.ending is None:
-            _go_live(subscriber)
+            self._go_live(subscriber)
         while subscriber.live or subscriber.carry is not None:
             await self._idle(subscriber.park)
         subscriber.send = wrapped
+
+    def _go_live(self, subscriber: Subscriber) -> None:
+        """It stands at the head and nothing is pending: the pump may call its `send`."""
+        if subscriber.blocked_since:
+            self._go_on(subscriber)
+        subscriber.live = True
+        if subscriber.account is not None:
+            audience = subscriber.audience
+            subscriber.account.live = audience.events, audience.sent + pending_size(audience)
 
     async def _idle(self, gate: Gate) -> None:
         gate.idle = self._loop.create_future()
@@ -387,15 +428,6 @@ class Delivery:
 def _stand_at_head(subscriber: Subscriber) -> None:
     subscriber.events = subscriber.audience.events
     subscriber.size = subscriber.audience.size
-
-
-def _go_live(subscriber: Subscriber) -> None:
-    """It stands at the head and nothing is pending: the pump may call its `send`."""
-    subscriber.blocked_since = 0.0
-    subscriber.live = True
-    if subscriber.account is not None:
-        audience = subscriber.audience
-        subscriber.account.live = audience.events, audience.sent + pending_size(audience)
 
 
 def _cancellable() -> asyncio.Task[Any] | None:

@@ -44,6 +44,7 @@ EVENT_STREAM_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 _LAST_WORDS = 0.5  # seconds that a blocked stream has at shutdown before it is cut
+_AGES = 50  # looks at who is too old in one lifetime: each is linear in the streams
 _PACE = 0.02  # seconds between the steps of a paced drain
 _SERVERS = ("granian", "uvicorn")  # whose own send and receive may be stepped outside a task
 
@@ -116,7 +117,8 @@ class Hub:
         self._epoch = await self._store.open()
         joins = Joins(self.history, self._epoch, self.settings.retry, self.stats)
         delivery = Delivery(loop, joins, self.stats, self.settings.coalesce)
-        self._running = _Running(loop, joins, delivery)
+        ages_due = loop.time() if self.settings.lifetime else float("inf")
+        self._running = _Running(loop, joins, delivery, ages_due)
         await self._store.follow(0, self._report)
         self._running.timer = loop.call_later(self._interval, self._tick)
 
@@ -179,13 +181,10 @@ class Hub:
     @property
     def blocked(self) -> int:
         """How many streams have a pending send."""
-        return sum(1 for subscriber in self.audiences.members() if subscriber.blocked_since)
+        return 0 if self._running is None else len(self._running.delivery.blocked)
 
     def health(self) -> dict[str, object]:
-        """The hub's state, for JSON: what it holds now and what it did since it started.
-
-        Linear in the open streams, whatever they follow.
-        """
+        """The hub's state, for JSON: what it holds now and what it did since it started."""
         return {
             "status": "draining" if self.draining else "ok",
             "epoch": self._epoch,
@@ -459,7 +458,7 @@ class Hub:
         if account is not None:
             account.gaps = self.stats.gaps.total() - told
             subscriber.account = account
-        audience.members[subscriber] = None
+        audience.enter(subscriber)
         self.streams += 1
         return subscriber, opening.block
 
@@ -474,7 +473,7 @@ class Hub:
     def _lifetime(self) -> float:
         """Seconds that a new stream may last: 80 to 100 % of the setting, so that streams do not end together."""
         lifetime = self.settings.lifetime
-        return lifetime * random.uniform(0.8, 1.0) if lifetime else float("inf")
+        return lifetime * random.uniform(0.8, 1 - 1 / _AGES) if lifetime else float("inf")
 
     def take_next(self, subscriber: Subscriber) -> Join | None:
         """The next join of one who is not sent to but takes; None when it has everything."""
@@ -490,7 +489,7 @@ class Hub:
         self.streams -= 1
         self.stats.ended[subscriber.reason] += 1
         if self._running is not None:
-            self._running.delivery.settle(subscriber)
+            self._running.delivery.forget(subscriber)
         id = f"{self._epoch}-{subscriber.position}"
         log_end(subscriber.reason, subscriber.audience.topics, id, subscriber.account)
         if self._all_gone is not None and not self.streams and not self._all_gone.done():
@@ -513,9 +512,11 @@ class Hub:
         for audience in self.audiences:
             if heartbeat and now - audience.quiet_since >= heartbeat - half_tick:
                 running.delivery.beat(audience)
-            for subscriber in audience.members:
-                if subscriber.blocked_since:
-                    self._judge(subscriber, now)
+        for subscriber in tuple(running.delivery.blocked):
+            self._judge(subscriber, now)
+        if now >= running.ages_due:
+            running.ages_due = now + self.settings.lifetime / _AGES
+            for subscriber in self.audiences.members():
                 if now >= subscriber.deadline:
                     running.delivery.end(subscriber, "lifetime", _LIFETIME)
         running.timer = running.loop.call_later(self._interval, self._tick)
@@ -549,10 +550,13 @@ def _start(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, object]:
 class _Running:
     """What a started hub has."""
 
-    __slots__ = ("delivery", "joins", "loop", "timer")
+    __slots__ = ("ages_due", "delivery", "joins", "loop", "timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, joins: Joins, delivery: Delivery) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, joins: Joins, delivery: Delivery, ages_due: float
+    ) -> None:
         self.loop = loop
         self.joins = joins
         self.delivery = delivery
         self.timer: asyncio.TimerHandle | None = None
+        self.ages_due = ages_due  # loop time of the next look at who is too old

@@ -14,7 +14,7 @@ from driver import Ended, Sends, Stream, open_stream, turns
 from middlewares import passed
 
 from fastsse import Event, InvalidField, decode
-from fastsse.broadcast import Hub, Settings
+from fastsse.broadcast import Hub, Settings, delivery
 from fastsse.broadcast.history import History
 
 Follow = Callable[..., AbstractAsyncContextManager[Stream]]
@@ -282,6 +282,34 @@ async def test_a_blocked_reader_gets_everything_in_order_once_it_reads_again(sen
             assert numbers == data(await slow.events(200))
             await hub.publish("a", "live again")
             assert ["live again"] == data(await slow.events(1))
+
+
+async def test_a_pass_in_steps_reaches_everybody_once_whoever_comes_or_goes_meanwhile(
+    sends: Sends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "PASS_SIZE", 3)
+    async with started(sends) as hub, AsyncExitStack() as stack:
+
+        async def another() -> Stream:
+            stream = await stack.enter_async_context(follow(hub, "a", sends=sends))
+            await opened(stream)
+            return stream
+
+        stay, go = [await another() for _ in range(8)], [await another() for _ in range(6)]
+        late: list[tuple[Stream, list[str]]] = []
+        numbers = [str(number) for number in range(12)]
+        for number in numbers:
+            await hub.publish("a", number)
+            await asyncio.sleep(0)  # the pass has begun
+            if go:
+                go.pop().disconnect()
+                late.append((await another(), numbers[int(number) + 1 :]))
+
+        for stream in stay:
+            assert numbers == data(await stream.events(12))
+        for stream, expected in late:
+            assert expected == data(await stream.events(len(expected)))
+        assert len(stay) + len(late) == hub.streams
 
 
 async def test_what_a_blocked_reader_gets_comes_in_joins(sends: Sends) -> None:
@@ -657,10 +685,12 @@ async def test_a_blocked_client_that_goes_is_forgotten(sends: Sends) -> None:
             await hub.publish("a", str(number))
             await asyncio.sleep(0)
         await stream.blocked()
+        blocked = hub.blocked
 
         stream.disconnect()
         await stream.ended()
 
+        assert (1, 0) == (blocked, hub.blocked)
         assert 0 == hub.health()["streams"]
 
 
