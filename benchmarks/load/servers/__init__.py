@@ -97,6 +97,10 @@ def _uvicorn(target: str) -> Callable[[int, Path], Command]:
             str(port),
         ]
         start += ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--backlog", "4096"]
+        start += [
+            "--timeout-keep-alive",
+            "120",
+        ]  # or it may close on a publisher that was just to speak
         return [*start, "--no-access-log", "--log-level", "warning"]
 
     return command

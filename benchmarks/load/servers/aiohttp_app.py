@@ -42,7 +42,13 @@ def main() -> None:
     app.router.add_post("/events", publish)
     app.router.add_get("/health", health)
     web.run_app(
-        app, host="127.0.0.1", port=int(sys.argv[1]), backlog=4096, access_log=None, print=None
+        app,
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        backlog=4096,
+        access_log=None,
+        print=None,
+        handler_cancellation=True,
     )
 
 
