@@ -28,6 +28,7 @@ from fastsse.broadcast.settings import SettingError, Settings
 
 __all__ = ["Access", "header", "headers", "is_loopback"]
 
+_EXPOSED = (b"access-control-expose-headers", b"Retry-After")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _OURS = frozenset({b"same-origin", b"none"})  # Sec-Fetch-Site: our own page; the user's own doing
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::[0-9]*)?")
@@ -82,10 +83,10 @@ class Access:
         """The CORS headers of an answer that does not go through `wrap`; the same rules."""
         origin = header(scope, b"origin")
         if self._cors.allow_all_origins:
-            return [(b"access-control-allow-origin", b"*")] if origin is not None else []
+            return [(b"access-control-allow-origin", b"*"), _EXPOSED] if origin is not None else []
         granted = [(b"vary", b"Origin")]
         if origin is not None and self._cors.is_allowed_origin(origin.decode("latin-1")):
-            granted.append((b"access-control-allow-origin", origin))
+            granted += [(b"access-control-allow-origin", origin), _EXPOSED]
         return granted
 
     def _check_host(self, scope: Scope) -> None:
@@ -195,7 +196,7 @@ def _cors(app: ASGIApp, origins: Collection[str]) -> CORSMiddleware:
         allow_headers=("Last-Event-ID", "Cache-Control"),
         allow_credentials=False,
         allow_private_network="*" not in origins,
-        expose_headers=("Retry-After",),
+        expose_headers=(_EXPOSED[1].decode(),),
     )
 
 

@@ -18,6 +18,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from math import ceil
 from multiprocessing import parent_process
 from pathlib import Path
@@ -67,6 +68,7 @@ _MEDIA_TYPES = {  # fixed: what the system knows of ".js" varies, and nosniff ma
 }
 _EVENTS = "/events"
 _METHODS = {_EVENTS: "GET, HEAD, OPTIONS, POST"}  # by path; the rest is only read
+_SHORT, _KNOWN = 256, 256  # bytes of a query that is kept with its meaning; how many are
 _SPARE = 8  # query fields beyond the most topics
 _FULL = 5  # s that a reader stays away when there is no room
 
@@ -107,6 +109,7 @@ class Broadcast:
         self.alone = False
         self._access = Access(settings)
         self._numbers = Metrics(hub)
+        self._asked = lru_cache(maxsize=_KNOWN)(self._ask)  # many come with the same query
         self._bodies: set[Body] = set()  # that are being read
         self._rest = Starlette(
             routes=[
@@ -167,8 +170,8 @@ class Broadcast:
     def _stream(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = self._access.grant(scope)
         try:
-            asked = _Asked(scope, self.settings.topics_per_stream + _SPARE)
-            topics = self.hub.check_topics(asked.topics, self.settings.topics_per_stream)
+            query = scope["query_string"]
+            asked = self._ask(query) if len(query) > _SHORT else self._asked(query)
             self._check_room()
         except (Problem, InvalidField) as error:
             response = _response(error if isinstance(error, Problem) else Problem.of_invalid(error))
@@ -176,14 +179,24 @@ class Broadcast:
             return response(scope, receive, send)
         if scope["method"] == "HEAD":
             return _send_head(send, headers)
+        # The header is the newer one: a browser sends it when it reconnects to the same URL. Bytes that are not
+        # UTF-8 make an id that is nobody's, so the reader is told of a gap.
+        sent = header(scope, b"last-event-id")
+        last_event_id = sent.decode("utf-8", "replace") if sent else asked.last_event_id
         remote, way = scope.get("client"), scope.get(DIRECT)
         if self.alone:
             scope.clear()
         elif self.outermost:
             _forget_headers(scope)
         return self.hub.converse(
-            receive, send, topics, asked.last_event_id, asked.labels, None, headers, remote, way
+            receive, send, asked.topics, last_event_id, asked.labels, None, headers, remote, way
         )
+
+    def _ask(self, query: bytes) -> _Asked:
+        most = self.settings.topics_per_stream
+        asked = _Asked(query, most + _SPARE)
+        asked.topics = self.hub.check_topics(asked.topics, most)
+        return asked
 
     def _check_room(self) -> None:
         if self.hub.draining:
@@ -240,22 +253,20 @@ class Broadcast:
 
 
 class _Asked:
-    """What a reader's request says.
+    """What a reader's query says.
 
     Raises:
         Problem: 400 for a field that is unknown, given twice, or not UTF-8.
     """
 
-    def __init__(self, scope: Scope, most: int) -> None:
-        self.topics: list[str] = []
+    def __init__(self, query: bytes, most: int) -> None:
+        self.topics: tuple[str, ...] = ()
         self.labels = False
-        # Bytes that are not UTF-8 make an id that is nobody's, so the reader is told of a gap.
-        sent = header(scope, b"last-event-id")
-        self.last_event_id = sent.decode("utf-8", "replace") if sent else None
+        self.last_event_id: str | None = None
         seen: set[str] = set()
-        for name, value in forms.parse_pairs(scope["query_string"], "query", most=most):
+        for name, value in forms.parse_pairs(query, "query", most=most):
             if name == "topic":
-                self.topics.append(forms.decode_text(name, value))
+                self.topics += (forms.decode_text(name, value),)
                 continue
             if name in seen:
                 raise Problem.of_field(name, value, "must be given once")
@@ -264,8 +275,7 @@ class _Asked:
 
     def _set(self, name: str, value: bytes) -> None:
         if name == "last_event_id":
-            # The header is the newer one: a browser sends it when it reconnects to the same URL.
-            self.last_event_id = self.last_event_id or value.decode("utf-8", "replace") or None
+            self.last_event_id = value.decode("utf-8", "replace") or None
         elif name == "labels":
             if value not in (b"0", b"1"):
                 raise Problem.of_field(name, value, "must be 1 or 0")

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Coroutine, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsse import InvalidField, encode, encode_comment
@@ -465,10 +466,8 @@ class Hub:
     def _may_step(self, *callables: Any) -> bool:
         if self._direct is not None:
             return self._direct
-        return all(
-            type(getattr(own, "__self__", None)).__module__.partition(".")[0] in _SERVERS
-            for own in callables
-        )
+        owners: list[type] = [type(getattr(own, "__self__", None)) for own in callables]
+        return all(map(_is_servers, owners))
 
     def _lifetime(self) -> float:
         """Seconds that a new stream may last: 80 to 100 % of the setting, so that streams do not end together."""
@@ -545,6 +544,11 @@ def _start(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, object]:
     """A stream's first message."""
     headers = [*EVENT_STREAM_HEADERS, *headers]
     return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+@lru_cache(maxsize=64)
+def _is_servers(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _SERVERS
 
 
 class _Running:

@@ -244,6 +244,7 @@ async def test_a_refusal_of_an_allowed_origins_event_can_be_read_there() -> None
 
     assert 400 == answer.status
     assert "https://friend.example" == answer.headers["access-control-allow-origin"]
+    assert "Retry-After" == answer.headers["access-control-expose-headers"]
 
 
 async def test_a_star_lets_nobody_publish() -> None:
@@ -312,6 +313,7 @@ async def test_a_refused_stream_can_be_read_by_an_allowed_origin() -> None:
 
     assert 400 == answer.status
     assert "https://friend.example" == answer.headers["access-control-allow-origin"]
+    assert "Retry-After" == answer.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize(

@@ -337,6 +337,22 @@ async def test_a_page_that_is_known_is_not_sent_again() -> None:
         assert (304, b"") == (answer.status, answer.body)
 
 
+@pytest.mark.parametrize(
+    "topic", ["a", "a" * 250]
+)  # a query that is kept, and one that is too long for it
+async def test_a_query_means_the_same_each_time(topic: str) -> None:
+    async with broadcast() as app:
+        await app.hub.publish(topic, "1")
+        first = (await app.hub.publish(topic, "2")).id.partition("-")[0] + "-1"
+        for last_event_id in ("", first, ""):
+            headers = {"last-event-id": last_event_id} if last_event_id else {}
+            async with open_stream(app, "/events", {"topic": topic}, headers) as stream:
+                block = (await stream.block()).decode()
+                assert bool(last_event_id) == block.startswith(": fastsse\nid: " + first)
+        for _ in range(2):
+            assert 400 == (await fetch(app, "/events", {"topic": topic, "labels": "2"})).status
+
+
 async def test_head_of_the_page_has_no_body_to_wait_for() -> None:
     async with broadcast() as app:
         assert 200 == (await fetch(app, "/", method="HEAD")).status
