@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_THREADS = 2  # that write to sockets, where there are processors for them
 _BACKLOG = 4096  # connections that may wait to be accepted
 _HEAD_ROOM = 1024  # connections beside the streams: publishers, probes, pages, idle ones
 _FILES = 256  # descriptors beside the connections
@@ -122,8 +123,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="allow a public address, though there is no access control yet",
     )
     add("--workers", type=int, default=1, help="must be 1: one worker is one hub")
-    add("--runtime-threads", type=_positive, default=1, metavar="N",
-        help="threads that write to sockets: the way to more cores (default: %(default)s)")  # fmt: skip
+    add("--runtime-threads", type=_positive, default=min(_THREADS, _processors()), metavar="N",
+        help="threads that write to sockets: the way to more cores (default: %(default)s; 1 on one core)")  # fmt: skip
     add("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
         help="event loop; auto: uvloop where it is installed (default: %(default)s)")  # fmt: skip
     add("--http", choices=("1", "2", "auto"), default="1",
@@ -140,6 +141,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     for knob in fields(Settings):
         _add_knob(knobs, knob)
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _add_knob(group: Any, knob: Field[Any]) -> None:

@@ -79,7 +79,8 @@ def _granian(target: str) -> Callable[[int, Path], Command]:
         ]
         start += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
         start += ["--backlog", "4096", "--backpressure", str(STREAMS + 3000)]
-        return [*start, "--http", "1", "--runtime-mode", "mt", target]
+        start += ["--http", "1", "--runtime-mode", "mt", "--runtime-threads", "2"]
+        return [*start, target]
 
     return command
 
