@@ -74,6 +74,7 @@ def _speed(found: Found) -> Iterator[Bar]:
         (5000, "single", "fastsse", "nchan", "rate", 1.0),
         (5000, "single", "fastsse", "sse-starlette/uvicorn", "rate", 5.0),
         (1000, "single", "fastsse/uvicorn", "sse-starlette/uvicorn", "rate", 3.8),
+        (1000, "single", "fastsse wrapped", "sse-starlette/uvicorn", "rate", 2.0),
         (1000, "burst", "fastsse wrapped", "sse-starlette/uvicorn", "rate", 2.0),
         # A single event's way through this middleware costs more than all of sse-starlette without one: like to like.
         (1000, "single", "fastsse wrapped", "sse-starlette wrapped", "rate", 1.3),
