@@ -120,8 +120,6 @@ class Broadcast:
                 Mount("/page", _Page(directory=_PAGE)),
             ],
             exception_handlers={
-                Problem: _on_problem,
-                InvalidField: _on_invalid_field,
                 HTTPException: _on_http_exception,
                 Exception: _on_exception,
             },
@@ -174,9 +172,7 @@ class Broadcast:
             asked = self._ask(query) if len(query) > _SHORT else self._asked(query)
             self._check_room()
         except (Problem, InvalidField) as error:
-            response = _response(error if isinstance(error, Problem) else Problem.of_invalid(error))
-            response.raw_headers += headers
-            return response(scope, receive, send)
+            return _refusal(error, headers)(scope, receive, send)
         if scope["method"] == "HEAD":
             return _send_head(send, headers)
         # The header is the newer one: a browser sends it when it reconnects to the same URL. Bytes that are not
@@ -216,22 +212,17 @@ class Broadcast:
         self._bodies.add(body)
         if self.hub.draining:
             body.close()
-        fault: Exception | None = None
         try:
             response = _json_response(await publish(self.hub, scope, body))
-        except Problem as problem:
-            response = _response(problem)
-        except InvalidField as error:
-            response = _response(Problem.of_invalid(error))
-        except Exception as error:
-            response = _response(_our_fault())
-            fault = error
+            response.raw_headers += headers
+        except (Problem, InvalidField) as error:
+            response = _refusal(error, headers)
+        except Exception:
+            await _refusal(_our_fault(), headers)(scope, receive, send)
+            raise  # for the server's log
         finally:
             self._bodies.discard(body)
-        response.raw_headers += headers
         await response(scope, receive, send)
-        if fault is not None:
-            raise fault  # for the server's log
 
     async def _options(self, _: Request) -> Response:
         return Response(status_code=204, headers={"Allow": _METHODS[_EVENTS]})
@@ -345,14 +336,11 @@ def _response(problem: Problem) -> Response:
     )
 
 
-async def _on_problem(_: Request, problem: Exception) -> Response:
-    assert isinstance(problem, Problem)
-    return _response(problem)
-
-
-async def _on_invalid_field(_: Request, error: Exception) -> Response:
-    assert isinstance(error, InvalidField)
-    return _response(Problem.of_invalid(error))
+def _refusal(error: Problem | InvalidField, headers: list[tuple[bytes, bytes]]) -> Response:
+    """The same where Starlette does not stand around: with the headers that CORS grants."""
+    response = _response(error if isinstance(error, Problem) else Problem.of_invalid(error))
+    response.raw_headers += headers
+    return response
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

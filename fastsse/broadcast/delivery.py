@@ -225,8 +225,9 @@ class Delivery:
         self.blocked[subscriber] = None
 
     def _go_on(self, subscriber: Subscriber) -> None:
-        subscriber.blocked_since = 0.0
-        self.blocked.pop(subscriber, None)
+        if subscriber.blocked_since:
+            subscriber.blocked_since = 0.0
+            self.blocked.pop(subscriber, None)
 
     def forget(self, subscriber: Subscriber) -> None:
         """It has ended, whatever it waits for."""
@@ -279,8 +280,7 @@ class Delivery:
             self._wait(subscriber)
             if not await finish(half, gate):
                 return False
-        if subscriber.blocked_since:
-            self._go_on(subscriber)
+        self._go_on(subscriber)
         return True
 
     # End.
@@ -413,8 +413,7 @@ class Delivery:
 
     def _go_live(self, subscriber: Subscriber) -> None:
         """It stands at the head and nothing is pending: the pump may call its `send`."""
-        if subscriber.blocked_since:
-            self._go_on(subscriber)
+        self._go_on(subscriber)
         subscriber.live = True
         if subscriber.account is not None:
             audience = subscriber.audience

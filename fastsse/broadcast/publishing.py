@@ -66,8 +66,8 @@ class Body:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
         length, coding = header(scope, b"content-length"), header(scope, b"transfer-encoding")
-        told = length is not None and coding is None and _DIGITS.fullmatch(length)
-        self._length = int(length) if length and told else None
+        told = _DIGITS.fullmatch(length) if length is not None and coding is None else None
+        self._length = int(told[0]) if told else None
         self._waiting: asyncio.Timeout | None = None  # for the next chunk; `close` cuts it short
         self._closed = False
         self.given = length is not None or coding is not None

@@ -337,9 +337,7 @@ async def test_a_page_that_is_known_is_not_sent_again() -> None:
         assert (304, b"") == (answer.status, answer.body)
 
 
-@pytest.mark.parametrize(
-    "topic", ["a", "a" * 250]
-)  # a query that is kept, and one that is too long for it
+@pytest.mark.parametrize("topic", ["a", "a" * 250], ids=["kept", "too long to be kept"])
 async def test_a_query_means_the_same_each_time(topic: str) -> None:
     async with broadcast() as app:
         await app.hub.publish(topic, "1")

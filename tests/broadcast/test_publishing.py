@@ -635,10 +635,8 @@ async def test_a_body_that_said_its_length_is_read_no_further(
     [
         {},
         {"transfer_encoding": "chunked"},
-        {
-            "content_length": "3",
-            "transfer_encoding": "chunked",
-        },  # the length is void (RFC 9112, 6.3)
+        # RFC 9112, 6.3: the length is void.
+        {"content_length": "3", "transfer_encoding": "chunked"},
         {"content_length": "+3"},
         {"content_length": "3" * 5000},  # more digits than int() takes
         {"content_length": "2"},  # something between has made it longer

@@ -98,10 +98,8 @@ def _uvicorn(target: str) -> Callable[[int, Path], Command]:
             str(port),
         ]
         start += ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--backlog", "4096"]
-        start += [
-            "--timeout-keep-alive",
-            "120",
-        ]  # or it may close on a publisher that was just to speak
+        # Or it may close on a publisher that was just to speak.
+        start += ["--timeout-keep-alive", "120"]
         return [*start, "--no-access-log", "--log-level", "warning"]
 
     return command
