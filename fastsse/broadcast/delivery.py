@@ -1,6 +1,7 @@
 """Delivery: from pending frames to each subscriber's `send`, and the conversation of one stream.
 
-    put    a frame goes to its audiences; a flush is due at the end of this turn of the loop
+    put    a frame goes to its audiences; a flush is due at the end of this turn of the loop, or once the publishes
+           that are being read have been read, too (`GATHER`)
     turn   each audience's pending frames are joined and swept to its members, at most `PASS_SIZE` sends a turn
     carry  a task for who is blocked: finishes the send, then sends from the history until it has caught up
     open   one stream: headers, opening, replay up to the head
@@ -30,13 +31,14 @@ from fastsse.broadcast.subscriber import Gate, Subscriber
 if TYPE_CHECKING:
     from fastsse.broadcast.direct import Way
 
-__all__ = ["PASS_SIZE", "Delivery", "Message", "Receive", "Send"]
+__all__ = ["GATHER", "PASS_SIZE", "Delivery", "Message", "Receive", "Send"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 PASS_SIZE = 2000  # sends in one turn of the loop
+GATHER = 0.002  # seconds that a flush waits at most for the publishes that are being read
 _WAY_TIME = 1.0  # seconds that middlewares have to let the opening block out
 
 _HEARTBEAT = body_message(encode_comment())
@@ -102,6 +104,8 @@ class Delivery:
         self._dirty: deque[Audience] = deque()  # audiences with pending frames
         self._beats: deque[Audience] = deque()  # audiences that are due a heartbeat
         self._sweep: _Sweep | None = None
+        self._expected: set[object] = set()  # publishes that are being read
+        self._late: asyncio.TimerHandle | None = None  # of a flush that waits for them
         self._turn_due = False  # a turn is scheduled
         self._turns = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,8 +125,28 @@ class Delivery:
             self._turn_due = True
             if self._coalesce:
                 self._loop.call_later(self._coalesce, self._turn)
+            elif self._expected:
+                self._late = self._loop.call_later(GATHER, self._wait_no_more)
             else:
                 self._loop.call_soon(self._turn)
+
+    def expect(self, publish: object) -> None:
+        """A publish is being read: what others publish meanwhile leaves together with it, if it comes soon."""
+        self._expected.add(publish)
+
+    def release(self, publish: object) -> None:
+        """It has been read, or never will be."""
+        self._expected.discard(publish)
+        if self._late is not None and not self._expected:
+            self._late.cancel()
+            self._late = None
+            self._loop.call_soon(self._turn)
+
+    def _wait_no_more(self) -> None:
+        """Who is late is not waited for again."""
+        self._late = None
+        self._expected.clear()
+        self._turn()
 
     def beat(self, audience: Audience) -> None:
         """An audience gets a heartbeat, unless events come first."""

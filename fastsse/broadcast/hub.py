@@ -228,6 +228,19 @@ class Hub:
         self.stats.published += 1
         return Receipt(running.joins.id(position), draft.topics, matched)
 
+    def expect(self, publish: object) -> None:
+        """A publish is being read: what is published meanwhile waits for it, `GATHER` at most, to leave in one send.
+
+        Who expects must `release` in the end. Not for a publish that may take its time, such as a stream of events.
+        """
+        if self._running is not None:
+            self._running.delivery.expect(publish)
+
+    def release(self, publish: object) -> None:
+        """It has been read and is published at once, or never will be."""
+        if self._running is not None:
+            self._running.delivery.release(publish)
+
     def publish_threadsafe(
         self,
         topics: str | Iterable[str],

@@ -153,13 +153,17 @@ async def publish(hub: Hub, scope: Scope, body: Body) -> dict[str, Any]:
     if kind == _STREAM:
         return await _publish_stream(hub, query, body)
     fields = _Fields(query, "query")
+    hub.expect(body)
+    try:
+        form = kind in (_FORM, _MULTIPART)
+        raw = await (_form(hub, body) if form else body.read(hub.settings.max_event_size))
+    finally:
+        hub.release(body)
     if kind == _FORM:
-        fields.join(_Fields(parse_pairs(await _form(hub, body), "form", most=most), "form"))
+        fields.join(_Fields(parse_pairs(raw, "form", most=most), "form"))
     elif kind == _MULTIPART:
-        raw = await _form(hub, body)
         fields.join(_Fields(parse_multipart(raw, parameters, most=most), "form"))
     else:
-        raw = await body.read(hub.settings.max_event_size)
         fields.data = raw if body.given else None
     return _answer(await _publish_one(hub, fields))
 

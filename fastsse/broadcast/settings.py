@@ -157,7 +157,7 @@ class Settings:
     )
     coalesce: float = _knob(
         0.0,
-        "publishes of this long leave joined; 0: those of one loop turn",
+        "publishes of this long leave joined; 0: those that come together",
         "ms",
         low=0,
         high=10_000,

@@ -14,8 +14,8 @@ from driver import Answer, Stream, fetch, lifespan, open_stream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastsse import Event, encode, encode_many
-from fastsse.broadcast import Settings, publishing
+from fastsse import Decoder, Event, encode, encode_many
+from fastsse.broadcast import Settings, delivery, publishing
 from fastsse.broadcast.app import Broadcast, create_app
 
 FORM = "application/x-www-form-urlencoded"
@@ -345,6 +345,70 @@ async def test_a_body_that_breaks_off_publishes_nothing() -> None:
             await stream.ended()
 
         assert 0 == app.hub.stats.published
+
+
+@asynccontextmanager
+async def reading(app: Broadcast, pipe: Pipe, kind: str = "text/plain") -> AsyncIterator[Stream]:
+    """A POST whose body is being read."""
+    headers = {"content-type": kind}
+    async with open_stream(
+        app, "/events", "topic=a", headers, "POST", body=pipe, wait=False
+    ) as stream:
+        await asyncio.sleep(0)
+        yield stream
+
+
+async def test_what_is_read_together_leaves_in_one_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "GATHER", 60.0)
+
+    async with broadcast() as app, following(app, "a") as reader, asyncio.timeout(20):
+        first, second = Pipe(), Pipe()
+        async with reading(app, first) as one, reading(app, second) as two:
+            first.give(b"1")
+            first.end()
+            await one.ended()
+            await post(app, b"2", "text/plain", "topic=a")
+            second.give(b"3")
+            second.end()
+            await two.ended()
+
+        assert ["1", "2", "3"] == [event.data for event in Decoder().feed(await reader.chunk())]
+
+
+async def test_a_body_that_is_late_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with broadcast() as app, following(app, "a") as reader, asyncio.timeout(20):
+        async with reading(app, Pipe()):
+            await post(app, b"1", "text/plain", "topic=a")
+            assert ["1"] == [event.data for event in await reader.events(1)]
+            monkeypatch.setattr(delivery, "GATHER", 60.0)
+            await post(app, b"2", "text/plain", "topic=a")
+
+            assert ["2"] == [event.data for event in await reader.events(1)]
+
+
+async def test_a_body_that_breaks_off_is_waited_for_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "GATHER", 60.0)
+
+    async with broadcast() as app, following(app, "a") as reader, asyncio.timeout(20):
+        async with reading(app, Pipe()) as broken:
+            await post(app, b"1", "text/plain", "topic=a")
+            broken.disconnect()
+
+            assert ["1"] == [event.data for event in await reader.events(1)]
+
+
+async def test_a_stream_of_events_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "GATHER", 60.0)
+
+    async with broadcast() as app, following(app, "a") as reader, asyncio.timeout(20):
+        pipe = Pipe()
+        async with reading(app, pipe, STREAM):
+            pipe.give(b"data: 1\n\n")
+            await post(app, b"2", "text/plain", "topic=a")
+
+            assert {"1", "2"} == {event.data for event in await reader.events(2)}
 
 
 async def test_a_body_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
