@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks.load import machine
 from benchmarks.load.processes import Generator, Server
 
-__all__ = ["NOISE", "median", "phase", "quiet"]
+__all__ = ["NOISE", "median", "medians", "paired", "phase", "quiet"]
 
 NOISE = 0.3  # of a processor that others may have used in a quiet phase
 FAULTS = ("lost", "doubled", "foreign", "gaps", "errors", "ended")
@@ -60,3 +60,20 @@ def median(results: Iterable[Result], name: str) -> float | None:
     found = [result for result in results if result.get(name) is not None]
     calm = [result for result in found if result.get("quiet", True)]
     return statistics.median(float(result[name]) for result in calm or found) if found else None
+
+
+def medians(results: Sequence[Result]) -> Result:
+    """The median of every number in the results, see `median`; None where none of them has one."""
+    names = dict.fromkeys(name for result in results for name in result if name != "quiet")
+    return {name: median(results, name) for name in names} | {"runs": len(results)}
+
+
+def paired(ours: Sequence[Result], others: Sequence[Result], name: str) -> float | None:
+    """The median of what each of `ours` is as a multiple of its neighbour in time, one of `others`.
+
+    Over the pairs that were quiet, over all when none was; None without any.
+    """
+    pairs = [(a, b) for a, b in zip(ours, others, strict=False) if b[name]]
+    calm = [(a, b) for a, b in pairs if a.get("quiet", True) and b.get("quiet", True)]
+    ratios = [a[name] / b[name] for a, b in calm or pairs]
+    return statistics.median(ratios) if ratios else None

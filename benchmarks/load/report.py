@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from benchmarks.load.measure import median, paired
+
 __all__ = ["text"]
 
 Found = dict[str, Any]
@@ -17,6 +19,9 @@ def text(found: Found) -> str:
     for readers, cells in found.get("fanout", {}).items():
         parts += [f"Fan-out, {int(readers):,} readers, events of 100 B, publishes by POST", ""]
         parts += [*_table(_fanout(cells)), ""]
+    for readers, cells in found.get("turns", {}).items():
+        parts += [f"In turn, all up at once, {int(readers):,} readers, medians of pairs", ""]
+        parts += [*_table(_turns(cells)), ""]
     for name, title, rows in (
         (
             "storm",
@@ -74,6 +79,28 @@ def _fanout(cells: Found) -> list[list[str]]:
         row += [_delays(cell.get(f"at {rate}")) for rate in rates]
         rows.append([*row, f"{single['runs']} ({single['calm']})"])
     return rows
+
+
+def _turns(cells: Found) -> list[list[str]]:
+    """Who took turns, and what each is as a multiple of the floor in the phases beside its own."""
+    phases = list(next(iter(cells.values()), {}))
+    rows = [["", *(head for p in phases for head in _turn_heads(p)), "CPU us", "turns"]]
+    for name, cell in cells.items():
+        row = [name]
+        for phase in phases:
+            value, scale = ("p99", 1.0) if phase.startswith("at ") else ("rate", 1000.0)
+            ratio = paired(cell[phase], cells.get("floor", {}).get(phase, []), value)
+            row.append(f"{(median(cell[phase], value) or 0.0) / scale:.1f}")
+            row.append("-" if ratio is None else f"{ratio:.2f}")
+        costs = ", ".join(f"{median(cell[phase], 'cost') or 0.0:.1f}" for phase in phases)
+        rows.append([*row, costs, str(len(cell[phases[0]]))])
+    return rows
+
+
+def _turn_heads(phase: str) -> tuple[str, str]:
+    rate = phase.removeprefix("at ")
+    name = f"{phase} k/s" if rate == phase else f"@{int(rate) // 1000}k/s, p99 ms"
+    return name, "/ floor"
 
 
 def _short_name(name: str) -> str:
@@ -200,7 +227,7 @@ def _rest(found: Found) -> list[str]:
     if idle:
         lines.append(
             f"  {idle['readers']:,} idle streams: {idle['cpu']:.2%} of a processor, {idle['rss']:.1f} KiB each, "
-            f"{idle['comments']:.1f} heartbeats each in {idle['seconds']:.0f} s"
+            f"{idle['comments']:.1f} heartbeats each in {idle['seconds']:.0f} s, {idle['runs']} runs"
         )
     counted = found.get("instructions", {})
     if "10" in counted:

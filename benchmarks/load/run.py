@@ -7,11 +7,12 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from benchmarks.load import instructions, machine, scenarios
 from benchmarks.load.build import Unavailable, build
-from benchmarks.load.measure import median
+from benchmarks.load.measure import median, medians
 from benchmarks.load.scenarios import Plan, kept
 from benchmarks.load.servers import CONTENDERS, Contender
 
@@ -19,6 +20,7 @@ __all__ = ["SCENARIOS", "run"]
 
 SCENARIOS = (
     "fanout",
+    "turns",
     "inside",
     "storm",
     "memory",
@@ -44,6 +46,7 @@ _FANOUT = {
          "better-sse/node", "fastsse/uvicorn"),
     ),
 }  # fmt: skip
+_TURNS = ("floor", "nchan", "fastsse")
 _STORM = (
     ("floor", "nchan", "fastsse", "fastsse/uvicorn", "sse-starlette/granian"),
     ("floor", "nchan", "fastsse", "fastsse/uvicorn", "sse-starlette/granian", "sse-starlette/uvicorn",
@@ -118,12 +121,10 @@ class _Session:
             present.append(contender)
         return present
 
-    def _measure(
-        self, what: str, contender: Contender, measure: Callable[[], Found]
-    ) -> Found | None:
+    def _measure(self, what: str, name: str, measure: Callable[[], Found]) -> Found | None:
         """The result; None when it failed, and that is written down."""
-        self._say(f"{time.monotonic() - self._began:5.0f} s  {what}: {contender.name}")
-        result = kept(measure, contender)
+        self._say(f"{time.monotonic() - self._began:5.0f} s  {what}: {name}")
+        result = kept(measure, name)
         if "fault" in result:
             self.found["failed"].append(f"{what}: {result['fault']}")
             return None
@@ -138,7 +139,7 @@ class _Session:
                     what = f"fan-out, {readers} readers, round {number + 1} of {self._plan.rounds}"
                     one = self._measure(
                         what,
-                        contender,
+                        contender.name,
                         lambda c=contender, n=readers: scenarios.fanout(c, n, self._plan),
                     )
                     if one is not None:
@@ -147,6 +148,26 @@ class _Session:
             self.found.setdefault("fanout", {})[str(readers)] = {
                 name: _merge(rounds) for name, rounds in cells.items()
             }
+
+    def turns(self) -> None:
+        present = self._present(_TURNS)
+        names = " and ".join(contender.name for contender in present)
+        for readers in _FANOUT if len(present) > 1 else ():
+            cells: dict[str, dict[str, list[Found]]] = {}
+            for number in range(self._plan.rounds):
+                what = f"in turn, {readers} readers, round {number + 1} of {self._plan.rounds}"
+                found = self._measure(
+                    what, names, partial(scenarios.turns, present, readers, self._plan)
+                )
+                for name, phases in (found or {}).items():
+                    for phase, results in phases.items():
+                        cells.setdefault(name, {}).setdefault(phase, []).extend(results)
+            for name, phases in cells.items():
+                self._note_faults(
+                    f"in turn, {readers} readers",
+                    {name: [{p: one} for p, results in phases.items() for one in results]},
+                )
+            self.found.setdefault("turns", {})[str(readers)] = cells
 
     def _note_faults(self, what: str, cells: dict[str, list[Found]]) -> None:
         """A figure with lost or doubled events is worth nothing: say so."""
@@ -159,13 +180,24 @@ class _Session:
     def inside(self) -> None:
         for contender in self._present(("fastsse probed",)):
             result = self._measure(
-                "inside", contender, lambda c=contender: scenarios.inside(c, 1000, self._plan)
+                "inside", contender.name, lambda c=contender: scenarios.inside(c, 1000, self._plan)
             )
             if result is not None:
                 self.found["inside"] = result
 
     def storm(self) -> None:
-        self._each("storm", _STORM, lambda c: scenarios.storm(c, self._plan.storm, self._plan))
+        cells: dict[str, list[Found]] = {}
+        for number in range(self._plan.rounds):
+            for contender in self._present(_STORM[self._plan.full]):
+                what = f"storm, round {number + 1} of {self._plan.rounds}"
+                storm = partial(scenarios.storm, contender, self._plan.storm, self._plan)
+                one = self._measure(what, contender.name, storm)
+                if one is not None:
+                    cells.setdefault(contender.name, []).append(one)
+        self.found["storm"] = {
+            name: medians(rounds) | {"rounds": [one["seconds"] for one in rounds]}
+            for name, rounds in cells.items()
+        }
 
     def memory(self) -> None:
         readers = self._plan.storm
@@ -173,11 +205,14 @@ class _Session:
 
     def idle(self) -> None:
         for contender in self._present(("fastsse",)):
-            result = self._measure(
-                "idle", contender, lambda c=contender: scenarios.idle(c, _IDLE, self._plan)
-            )
-            if result is not None:
-                self.found["idle"] = result | {"readers": _IDLE, "seconds": self._plan.idle}
+            idle = partial(scenarios.idle, contender, _IDLE, self._plan)
+            rounds = [
+                self._measure(f"idle, round {n + 1} of {self._plan.rounds}", contender.name, idle)
+                for n in range(self._plan.rounds)
+            ]
+            if found := [one for one in rounds if one is not None]:
+                plan = {"readers": _IDLE, "seconds": self._plan.idle}
+                self.found["idle"] = medians(found) | plan
 
     def stalled(self) -> None:
         self._each("stalled", _STALLED, lambda c: scenarios.stalled(c, self._plan))
@@ -188,7 +223,7 @@ class _Session:
             for count in _TOPIC_COUNTS:
                 result = self._measure(
                     f"{count} topics",
-                    contender,
+                    contender.name,
                     lambda c=contender, n=count: scenarios.topics(c, n, self._plan),
                 )
                 if result is not None:
@@ -209,7 +244,7 @@ class _Session:
         self, name: str, names: tuple[tuple[str, ...], ...], measure: Callable[[Contender], Found]
     ) -> None:
         for contender in self._present(names[self._plan.full]):
-            result = self._measure(name, contender, lambda c=contender: measure(c))
+            result = self._measure(name, contender.name, lambda c=contender: measure(c))
             if result is not None:
                 self.found.setdefault(name, {})[contender.name] = result
 

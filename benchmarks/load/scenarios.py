@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.load import machine
 from benchmarks.load.build import Unavailable
-from benchmarks.load.measure import phase, quiet
+from benchmarks.load.measure import NOISE, medians, phase, quiet
 from benchmarks.load.processes import Failed, Generator, Server
 from benchmarks.load.servers import Contender
 
-__all__ = ["Plan", "fanout", "idle", "inside", "memory", "replay", "stalled", "storm", "topics"]
+__all__ = [
+    "Plan",
+    "fanout",
+    "idle",
+    "inside",
+    "memory",
+    "replay",
+    "stalled",
+    "storm",
+    "topics",
+    "turns",
+]
 
 SIZE = 100  # bytes of an event's data
+TURN = 1.0  # s of a phase of those who take turns
+TURN_RATE = 60_000  # deliveries a second, by the clock
 STALL_SIZE = 10_000
 STALL_RATE = 100  # events a second
 CALM = 10  # s of light traffic, after which allocators have given back what they keep for a while
@@ -31,8 +45,9 @@ class Plan(NamedTuple):
     """How much of everything.
 
     Attributes:
-        rounds: of every fan-out.
+        rounds: of what is done with fresh processes and compared by medians.
         seconds: of a phase.
+        turns: of those who take turns, in each round.
         tries: of a phase that others disturb.
         rates: deliveries a second, by the clock.
         idle: seconds of heartbeats.
@@ -43,6 +58,7 @@ class Plan(NamedTuple):
 
     rounds: int = 3
     seconds: float = 2.0
+    turns: int = 6
     tries: int = 3
     rates: tuple[int, ...] = (30_000, 60_000, 120_000)
     idle: float = 45.0
@@ -51,7 +67,7 @@ class Plan(NamedTuple):
     full: bool = True
 
 
-QUICK = Plan(rounds=1, seconds=1.0, tries=2, rates=(60_000,), idle=16.0, full=False)
+QUICK = Plan(rounds=1, seconds=1.0, turns=3, tries=2, rates=(60_000,), idle=16.0, full=False)
 
 
 def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
@@ -74,6 +90,35 @@ def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
             command = f"rate {rate / readers} {plan.seconds} {SIZE}"
             result[f"at {rate}"] = _repeat(server, load, plan, command)
         return result
+
+
+def turns(contenders: Sequence[Contender], readers: int, plan: Plan) -> dict[str, Result]:
+    """All servers up at once, and short phases in turn: a machine's slow minutes are slow for all of them.
+
+    By contender and phase, its phases one after the other: those of the same place are to be compared.
+    """
+    commands = {"single": f"window 1 {TURN} {SIZE}", "burst": f"window 16 {TURN} {SIZE}",
+                f"at {TURN_RATE}": f"rate {TURN_RATE / readers} {TURN} {SIZE}"}  # fmt: skip
+    found: dict[str, Result] = {each.name: {name: [] for name in commands} for each in contenders}
+    with contextlib.ExitStack() as stack:
+        up: list[tuple[Server, Generator]] = []
+        for contender in contenders:
+            server = stack.enter_context(Server(contender))
+            load = stack.enter_context(Generator(server))
+            load.open(readers, pending=16)
+            load.ask(f"window 16 {plan.seconds / 4} {SIZE}")
+            up.append((server, load))
+        for turn in range(plan.turns):
+            for name, command in commands.items():
+                for server, load in up if turn % 2 else reversed(up):
+                    found[server.name][name].append(_turn(server, load, command))
+    return found
+
+
+def _turn(server: Server, load: Generator, command: str) -> Result:
+    result = phase(server, load, command)
+    kept = {name: result[name] for name in ("rate", "cost", "p99", "others", "faults")}
+    return kept | {"quiet": result["others"] <= NOISE}
 
 
 def _repeat(server: Server, load: Generator, plan: Plan, command: str) -> Result:
@@ -209,7 +254,7 @@ def _probed(server: Server, load: Generator, command: str) -> Result:
         "cpu": spent["cpu"] / sends / 1000,
         "wall": spent["wall"] / sends / 1000,
         "joined": (result["delivered"] + result["after"]) / sends,
-        "others": result["others"],
+        "quiet": result["others"] <= NOISE,
     }
 
 
@@ -235,7 +280,7 @@ def inside(contender: Contender, readers: int, plan: Plan, *, share: bool = True
         for name, window in (("single", 1), ("burst", 16)):
             load.ask(f"window {window} {plan.seconds / 4} {SIZE}")
             command = f"window {window} {plan.seconds} {SIZE}"
-            result[name] = quiet(lambda c=command: _probed(server, load, c), plan.tries)
+            result[name] = medians([_probed(server, load, command) for _ in range(plan.tries)])
         if share:
             work: Callable[[], object] = lambda: load.ask(f"window 1 {plan.seconds} {SIZE}")  # noqa: E731
             try:
@@ -285,9 +330,9 @@ def _owner(name: str) -> str:
     return "server" if "_granian" in name else "python"
 
 
-def kept(measure: Callable[[], Result], contender: Contender) -> Result:
-    """The result, or what went wrong in its place."""
+def kept(measure: Callable[[], Result], name: str) -> Result:
+    """The result, or what went wrong in its place, with whose it is."""
     try:
         return measure()
     except (Failed, OSError, subprocess.TimeoutExpired) as error:
-        return {"fault": f"{contender.name}: {error}"}
+        return {"fault": f"{name}: {error}"}
