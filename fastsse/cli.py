@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import contextlib
 import errno
-import gc
 import io
 import json
 import os
@@ -231,29 +230,18 @@ def _granian(
 
 def _load(settings: Settings, address: str, port: int) -> _Served:
     """The app, made in the worker's process. Pickled where processes are spawned, so not a closure."""
+    from fastsse.broadcast import tune_collector
     from fastsse.broadcast.app import create_app
 
     app = create_app(settings)
     app.alone = True  # granian, without an access log
     served = _Served(app, address, port)
-    _tune_collector()
+    tune_collector()
     if parent_process() is not None:
         heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
     else:
         _threads.append(served)
     return served
-
-
-def _tune_collector() -> None:
-    """For a process whose streams are many objects that live long, and no garbage.
-
-    By default each 700 new objects are looked through, and 10,000 streams that come are all looked through again and
-    again: a quarter of what they cost. Ours make no cycles, so it finds nothing. Only here, where the process
-    is ours: whoever embeds the hub decides for itself.
-    """
-    gc.collect()
-    gc.freeze()  # what is loaded now stays
-    gc.set_threshold(50_000, 20, 50)
 
 
 class _Served:

@@ -20,7 +20,10 @@ def text(found: Found) -> str:
         parts += [f"Fan-out, {int(readers):,} readers, events of 100 B, publishes by POST", ""]
         parts += [*_table(_fanout(cells)), ""]
     for readers, cells in found.get("turns", {}).items():
-        parts += [f"In turn, all up at once, {int(readers):,} readers, medians of pairs", ""]
+        parts += [
+            f"In turn, all up at once, {int(readers):,} readers; x: of floor, of sse-starlette/uvicorn, by pairs",
+            "",
+        ]
         parts += [*_table(_turns(cells)), ""]
     for name, title, rows in (
         (
@@ -82,25 +85,27 @@ def _fanout(cells: Found) -> list[list[str]]:
 
 
 def _turns(cells: Found) -> list[list[str]]:
-    """Who took turns, and what each is as a multiple of the floor in the phases beside its own."""
-    phases = list(next(iter(cells.values()), {}))
+    """Who took turns, and what each is as a multiple of the floor, or of sse-starlette, in the phases beside."""
+    phases = list(dict.fromkeys(phase for cell in cells.values() for phase in cell))
     rows = [["", *(head for p in phases for head in _turn_heads(p)), "CPU us", "turns"]]
     for name, cell in cells.items():
         row = [name]
+        least = "floor" if name in ("floor", "nchan", "fastsse") else "sse-starlette/uvicorn"
         for phase in phases:
             value, scale = ("p99", 1.0) if phase.startswith("at ") else ("rate", 1000.0)
-            ratio = paired(cell[phase], cells.get("floor", {}).get(phase, []), value)
-            row.append(f"{(median(cell[phase], value) or 0.0) / scale:.1f}")
+            found = median(cell.get(phase, []), value)
+            ratio = paired(cell.get(phase, []), cells.get(least, {}).get(phase, []), value)
+            row.append("-" if found is None else f"{found / scale:.1f}")
             row.append("-" if ratio is None else f"{ratio:.2f}")
-        costs = ", ".join(f"{median(cell[phase], 'cost') or 0.0:.1f}" for phase in phases)
-        rows.append([*row, costs, str(len(cell[phases[0]]))])
+        costs = ", ".join(f"{median(results, 'cost') or 0.0:.1f}" for results in cell.values())
+        rows.append([*row, costs, str(len(next(iter(cell.values()))))])
     return rows
 
 
 def _turn_heads(phase: str) -> tuple[str, str]:
     rate = phase.removeprefix("at ")
     name = f"{phase} k/s" if rate == phase else f"@{int(rate) // 1000}k/s, p99 ms"
-    return name, "/ floor"
+    return name, "x"
 
 
 def _short_name(name: str) -> str:

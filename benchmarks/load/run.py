@@ -46,7 +46,12 @@ _FANOUT = {
          "better-sse/node", "fastsse/uvicorn"),
     ),
 }  # fmt: skip
-_TURNS = ("floor", "nchan", "fastsse")
+# Who takes turns with whom, and whether by the clock, too.
+_TURNS = {
+    1000: ((("floor", "nchan", "fastsse"), True),
+           (("sse-starlette/uvicorn", "fastsse/uvicorn", "fastsse wrapped", "sse-starlette wrapped"), False)),
+    5000: ((("floor", "nchan", "fastsse"), True),),
+}  # fmt: skip
 _STORM = (
     ("floor", "nchan", "fastsse", "fastsse/uvicorn", "sse-starlette/granian"),
     ("floor", "nchan", "fastsse", "fastsse/uvicorn", "sse-starlette/granian", "sse-starlette/uvicorn",
@@ -150,23 +155,22 @@ class _Session:
             }
 
     def turns(self) -> None:
-        present = self._present(_TURNS)
-        names = " and ".join(contender.name for contender in present)
-        for readers in _FANOUT if len(present) > 1 else ():
+        for readers, groups in _TURNS.items():
             cells: dict[str, dict[str, list[Found]]] = {}
-            for number in range(self._plan.rounds):
-                what = f"in turn, {readers} readers, round {number + 1} of {self._plan.rounds}"
-                found = self._measure(
-                    what, names, partial(scenarios.turns, present, readers, self._plan)
-                )
-                for name, phases in (found or {}).items():
-                    for phase, results in phases.items():
-                        cells.setdefault(name, {}).setdefault(phase, []).extend(results)
-            for name, phases in cells.items():
-                self._note_faults(
-                    f"in turn, {readers} readers",
-                    {name: [{p: one} for p, results in phases.items() for one in results]},
-                )
+            for names, clock in groups:
+                present = self._present(names)
+                for number in range(self._plan.rounds if len(present) > 1 else 0):
+                    what = f"in turn, {readers} readers, round {number + 1} of {self._plan.rounds}"
+                    together = ", ".join(contender.name for contender in present)
+                    measure = partial(scenarios.turns, present, readers, self._plan, clock=clock)
+                    for name, phases in (self._measure(what, together, measure) or {}).items():
+                        for phase, results in phases.items():
+                            cells.setdefault(name, {}).setdefault(phase, []).extend(results)
+            one_each = {
+                name: [{phase: one} for phase, results in phases.items() for one in results]
+                for name, phases in cells.items()
+            }
+            self._note_faults(f"in turn, {readers} readers", one_each)
             self.found.setdefault("turns", {})[str(readers)] = cells
 
     def _note_faults(self, what: str, cells: dict[str, list[Found]]) -> None:

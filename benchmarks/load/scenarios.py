@@ -92,13 +92,19 @@ def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
         return result
 
 
-def turns(contenders: Sequence[Contender], readers: int, plan: Plan) -> dict[str, Result]:
+def turns(
+    contenders: Sequence[Contender], readers: int, plan: Plan, *, clock: bool
+) -> dict[str, Result]:
     """All servers up at once, and short phases in turn: a machine's slow minutes are slow for all of them.
 
     By contender and phase, its phases one after the other: those of the same place are to be compared.
+
+    Args:
+        clock: by the clock, too: for who can keep up.
     """
-    commands = {"single": f"window 1 {TURN} {SIZE}", "burst": f"window 16 {TURN} {SIZE}",
-                f"at {TURN_RATE}": f"rate {TURN_RATE / readers} {TURN} {SIZE}"}  # fmt: skip
+    commands = {"single": f"window 1 {TURN} {SIZE}", "burst": f"window 16 {TURN} {SIZE}"}
+    if clock:
+        commands[f"at {TURN_RATE}"] = f"rate {TURN_RATE / readers} {TURN} {SIZE}"
     found: dict[str, Result] = {each.name: {name: [] for name in commands} for each in contenders}
     with contextlib.ExitStack() as stack:
         up: list[tuple[Server, Generator]] = []

@@ -246,7 +246,7 @@ def test_those_who_take_turns_have_as_many_phases_each() -> None:
     plan = QUICK._replace(seconds=0.2, turns=2)
     contenders = [CONTENDERS["floor"], CONTENDERS["floor joined"]]
 
-    found = turns(contenders, 50, plan)
+    found = turns(contenders, 50, plan, clock=True)
 
     assert {"floor", "floor joined"} == set(found)
     for phases in found.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastsse.broadcast.collector import tune_collector
 from fastsse.broadcast.direct import Direct
 from fastsse.broadcast.hub import Hub, Receipt
 from fastsse.broadcast.settings import SettingError, Settings
@@ -19,4 +20,5 @@ __all__ = [
     "SettingError",
     "Settings",
     "Store",
+    "tune_collector",
 ]

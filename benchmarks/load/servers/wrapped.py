@@ -6,8 +6,8 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fastsse.broadcast import Settings, tune_collector
 from fastsse.broadcast.app import create_app
-from fastsse.broadcast.settings import Settings
 
 
 class Header(BaseHTTPMiddleware):
@@ -20,3 +20,4 @@ class Header(BaseHTTPMiddleware):
 
 
 app = Header(create_app(Settings.load()))
+tune_collector()  # as the README says of an application with many streams
