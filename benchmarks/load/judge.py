@@ -82,7 +82,7 @@ def _speed(found: Found) -> Iterator[Bar]:
         (1000, "single", "fastsse wrapped", "sse-starlette/uvicorn", 2.0),
         (1000, "burst", "fastsse wrapped", "sse-starlette/uvicorn", 2.0),
         # A single event's way through this middleware costs more than all of sse-starlette without one: like to like.
-        (1000, "single", "fastsse wrapped", "sse-starlette wrapped", 2.0),
+        (1000, "single", "fastsse wrapped", "sse-starlette wrapped", 1.3),
     ):
         ratio = _in_turn(found, readers, phase, ours, other)
         yield Bar(f"{readers:,} readers, {phase}, in turn: {ours} / {other}", ratio, limit, True)
