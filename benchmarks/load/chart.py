@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 from benchmarks.chart import DARK, FONT, LIGHT, Theme
@@ -14,7 +15,8 @@ WIDTH = 840
 MARGIN = 28
 GUTTER = 40
 HEAD = 84  # height above the panels
-FOOT = 50  # height below them
+FOOT = 64  # height below them
+FOOT_LINE = 135  # letters of a line of names and versions
 BAR = 15
 STEP = 23  # from bar to bar
 PANEL_HEAD = 46
@@ -34,7 +36,7 @@ NAMES = {
     "fastsse": "fastsse",
     "fastsse/uvicorn": "fastsse, uvicorn",
     "sse-starlette/uvicorn": "sse-starlette",
-    "sse-starlette/granian": "…, granian",
+    "sse-starlette/granian": "sse-starlette, granian",
     "FastAPI/uvicorn": "FastAPI",
     "better-sse/node": "better-sse, node",
 }
@@ -73,7 +75,7 @@ def _picture(found: dict[str, Any], panels: dict[str, list[Bar]], theme: Theme) 
     width = (WIDTH - 2 * MARGIN - GUTTER) / 2
     most = max(len(bars) for bars in panels.values())
     height = HEAD + PANEL_HEAD + STEP * most + FOOT
-    about = "thousand deliveries a second to 1,000 readers, longer is better; × is a multiple of it"
+    about = "thousand deliveries a second to 1,000 readers, longer is better; ×: fastsse's as a multiple of it"
     parts: list[str] = []
     for column, (phase, title, under) in enumerate(PANELS):
         left = MARGIN + column * (width + GUTTER)
@@ -136,11 +138,11 @@ def _footer(found: dict[str, Any], height: int, theme: Theme) -> Iterator[str]:
         f"{about['processors']} cores of {about['processor']}, {about['python']}, {about['date']}. "
         "Publishes by HTTP counted in, every event checked at every reader."
     )
-    named = ", ".join(
-        dict.fromkeys(v for n, v in versions.items() if n in NAMES and "floor" not in n)
-    )
-    yield _text(MARGIN, height - 34, first, theme.soft, 11)
-    yield _text(MARGIN, height - 17, named, theme.soft, 10)
+    parts = [v for n, v in versions.items() if n not in NEVER and n != "floor"]
+    named = ", ".join(dict.fromkeys(part for v in parts for part in v.split(", ")))
+    yield _text(MARGIN, height - 46, first, theme.soft, 11)
+    for number, line in enumerate(wrap(named, FOOT_LINE)[:2]):
+        yield _text(MARGIN, height - 30 + 14 * number, line, theme.soft, 10)
 
 
 def _summary(panels: dict[str, list[Bar]]) -> str:
