@@ -133,8 +133,7 @@ def _memory(found: Found) -> Iterator[Bar]:
 def _storm(found: Found) -> Iterator[Bar]:
     storm = found.get("storm", {})
     ours, other = (
-        [{"seconds": seconds} for seconds in storm.get(name, {}).get("rounds", [])]
-        for name in ("fastsse", "sse-starlette/granian")
+        storm.get(name, {}).get("rounds", []) for name in ("fastsse", "sse-starlette/granian")
     )
     readers = found.get("plan", {}).get("storm", 0)
     what = f"{readers:,} connects at once: times as fast as sse-starlette/granian"

@@ -135,21 +135,29 @@ class _Session:
             return None
         return result
 
+    def _rounds(
+        self, what: str, names: tuple[str, ...], measure: Callable[[Contender], Found]
+    ) -> dict[str, list[Found]]:
+        """Each contender's results: all are measured once, then all again, as often as there are rounds."""
+        cells: dict[str, list[Found]] = {}
+        present = self._present(names)
+        for number in range(self._plan.rounds):
+            for contender in present:
+                now = f"{what}, round {number + 1} of {self._plan.rounds}"
+                one = self._measure(now, contender.name, partial(measure, contender))
+                if one is not None:
+                    cells.setdefault(contender.name, []).append(one)
+        return cells
+
     def fanout(self) -> None:
         for readers, names in _FANOUT.items():
-            cells: dict[str, list[Found]] = {}
-            present = self._present(names[self._plan.full])
-            for number in range(self._plan.rounds):
-                for contender in present:
-                    what = f"fan-out, {readers} readers, round {number + 1} of {self._plan.rounds}"
-                    one = self._measure(
-                        what,
-                        contender.name,
-                        lambda c=contender, n=readers: scenarios.fanout(c, n, self._plan),
-                    )
-                    if one is not None:
-                        cells.setdefault(contender.name, []).append(one)
-            self._note_faults(f"fan-out, {readers} readers", cells)
+            what = f"fan-out, {readers} readers"
+            cells = self._rounds(
+                what,
+                names[self._plan.full],
+                lambda c, n=readers: scenarios.fanout(c, n, self._plan),
+            )
+            self._note_faults(what, cells)
             self.found.setdefault("fanout", {})[str(readers)] = {
                 name: _merge(rounds) for name, rounds in cells.items()
             }
@@ -158,20 +166,25 @@ class _Session:
         for readers, groups in _TURNS.items():
             cells: dict[str, dict[str, list[Found]]] = {}
             for names, clock in groups:
-                present = self._present(names)
-                for number in range(self._plan.rounds if len(present) > 1 else 0):
-                    what = f"in turn, {readers} readers, round {number + 1} of {self._plan.rounds}"
-                    together = ", ".join(contender.name for contender in present)
-                    measure = partial(scenarios.turns, present, readers, self._plan, clock=clock)
-                    for name, phases in (self._measure(what, together, measure) or {}).items():
-                        for phase, results in phases.items():
-                            cells.setdefault(name, {}).setdefault(phase, []).extend(results)
-            one_each = {
-                name: [{phase: one} for phase, results in phases.items() for one in results]
-                for name, phases in cells.items()
-            }
-            self._note_faults(f"in turn, {readers} readers", one_each)
+                self._take_turns(readers, self._present(names), clock, cells)
             self.found.setdefault("turns", {})[str(readers)] = cells
+
+    def _take_turns(
+        self,
+        readers: int,
+        present: list[Contender],
+        clock: bool,
+        cells: dict[str, dict[str, list[Found]]],
+    ) -> None:
+        """Add to `cells` what each has done, phase by phase."""
+        together = ", ".join(contender.name for contender in present)
+        for number in range(self._plan.rounds if len(present) > 1 else 0):
+            what = f"in turn, {readers} readers, round {number + 1} of {self._plan.rounds}"
+            measure = partial(scenarios.turns, present, readers, self._plan, clock=clock)
+            for name, phases in (self._measure(what, together, measure) or {}).items():
+                for phase, results in phases.items():
+                    self._note_faults(what, {name: [{phase: one} for one in results]})
+                    cells.setdefault(name, {}).setdefault(phase, []).extend(results)
 
     def _note_faults(self, what: str, cells: dict[str, list[Found]]) -> None:
         """A figure with lost or doubled events is worth nothing: say so."""
@@ -190,17 +203,13 @@ class _Session:
                 self.found["inside"] = result
 
     def storm(self) -> None:
-        cells: dict[str, list[Found]] = {}
-        for number in range(self._plan.rounds):
-            for contender in self._present(_STORM[self._plan.full]):
-                what = f"storm, round {number + 1} of {self._plan.rounds}"
-                storm = partial(scenarios.storm, contender, self._plan.storm, self._plan)
-                one = self._measure(what, contender.name, storm)
-                if one is not None:
-                    cells.setdefault(contender.name, []).append(one)
+        cells = self._rounds(
+            "storm",
+            _STORM[self._plan.full],
+            lambda c: scenarios.storm(c, self._plan.storm, self._plan),
+        )
         self.found["storm"] = {
-            name: medians(rounds) | {"rounds": [one["seconds"] for one in rounds]}
-            for name, rounds in cells.items()
+            name: medians(rounds) | {"rounds": rounds} for name, rounds in cells.items()
         }
 
     def memory(self) -> None:
@@ -208,15 +217,10 @@ class _Session:
         self._each("memory", _MEMORY, lambda c: scenarios.memory(c, readers, self._plan))
 
     def idle(self) -> None:
-        for contender in self._present(("fastsse",)):
-            idle = partial(scenarios.idle, contender, _IDLE, self._plan)
-            rounds = [
-                self._measure(f"idle, round {n + 1} of {self._plan.rounds}", contender.name, idle)
-                for n in range(self._plan.rounds)
-            ]
-            if found := [one for one in rounds if one is not None]:
-                plan = {"readers": _IDLE, "seconds": self._plan.idle}
-                self.found["idle"] = medians(found) | plan
+        cells = self._rounds("idle", ("fastsse",), lambda c: scenarios.idle(c, _IDLE, self._plan))
+        for rounds in cells.values():
+            plan = {"readers": _IDLE, "seconds": self._plan.idle}
+            self.found["idle"] = medians(rounds) | plan
 
     def stalled(self) -> None:
         self._each("stalled", _STALLED, lambda c: scenarios.stalled(c, self._plan))

@@ -7,11 +7,12 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from benchmarks.load import machine
 from benchmarks.load.build import Unavailable
-from benchmarks.load.measure import NOISE, medians, phase, quiet
+from benchmarks.load.measure import medians, phase, quiet
 from benchmarks.load.processes import Failed, Generator, Server
 from benchmarks.load.servers import Contender
 
@@ -117,14 +118,8 @@ def turns(
         for turn in range(plan.turns):
             for name, command in commands.items():
                 for server, load in up if turn % 2 else reversed(up):
-                    found[server.name][name].append(_turn(server, load, command))
+                    found[server.name][name].append(quiet(partial(phase, server, load, command), 1))
     return found
-
-
-def _turn(server: Server, load: Generator, command: str) -> Result:
-    result = phase(server, load, command)
-    kept = {name: result[name] for name in ("rate", "cost", "p99", "others", "faults")}
-    return kept | {"quiet": result["others"] <= NOISE}
 
 
 def _repeat(server: Server, load: Generator, plan: Plan, command: str) -> Result:
@@ -260,7 +255,7 @@ def _probed(server: Server, load: Generator, command: str) -> Result:
         "cpu": spent["cpu"] / sends / 1000,
         "wall": spent["wall"] / sends / 1000,
         "joined": (result["delivered"] + result["after"]) / sends,
-        "quiet": result["others"] <= NOISE,
+        "others": result["others"],
     }
 
 
@@ -286,7 +281,8 @@ def inside(contender: Contender, readers: int, plan: Plan, *, share: bool = True
         for name, window in (("single", 1), ("burst", 16)):
             load.ask(f"window {window} {plan.seconds / 4} {SIZE}")
             command = f"window {window} {plan.seconds} {SIZE}"
-            result[name] = medians([_probed(server, load, command) for _ in range(plan.tries)])
+            probe = partial(_probed, server, load, command)
+            result[name] = medians([quiet(probe, 1) for _ in range(plan.tries)])
         if share:
             work: Callable[[], object] = lambda: load.ask(f"window 1 {plan.seconds} {SIZE}")  # noqa: E731
             try:
