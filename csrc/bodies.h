@@ -1,7 +1,7 @@
-/* Internal: the kernels that have a body for each instruction set, said once.
+/* Internal: the text of the kernels that have a body for each instruction set.
  *
- * Included by bodies.c again and again with SSE_SET, the suffix of the steps in simd.h, and SSE_TARGET, the
- * attribute that lets a function use them. No include guard, on purpose.
+ * choose.c includes this file once for each set. Before, it defines SSE_SET, the suffix of the steps in simd.h, and
+ * SSE_TARGET, the attribute that lets a function use the set. There is no include guard, on purpose.
  */
 
 #define SSE_PASTE(name, set) name##_##set
@@ -14,7 +14,9 @@
 #define COPY16 SSE_NAME(copy16, SSE_SET)
 #define LOOK16 SSE_NAME(look16, SSE_SET)
 
-/* The masks of 1 to 63 bytes, by loads that overlap: the same byte gives the same bit twice. */
+/* The masks of 1 to 63 bytes. Loads overlap instead of reading past the end; a byte that is read twice sets its bit
+ * twice, which changes nothing.
+ */
 SSE_TARGET static inline sse_masks SSE_NAME(masks_short, SSE_SET)(const unsigned char *p, size_t size)
 {
     sse_masks masks, part;
@@ -75,7 +77,7 @@ SSE_TARGET static size_t SSE_NAME(sse_split, SSE_SET)(sse_scan *scan, sse_line *
             line = stop + 1;
             if (SSE_UNLIKELY(*stop == '\r') && line < end && *line == '\n') {
                 line++;
-                masks.ends &= masks.ends - 1; /* its LF is the next end, or, after bit 63, in the next block */
+                masks.ends &= masks.ends - 1; /* drop the LF of a CRLF; after bit 63 it is in the next block */
                 if (stop == block + 63) {
                     next = line;
                 }
@@ -91,7 +93,7 @@ SSE_TARGET static size_t SSE_NAME(sse_split, SSE_SET)(sse_scan *scan, sse_line *
     return found;
 }
 
-/* The rest of a line of which a part is not plain. Out of line, so that the common case stays small. */
+/* Copy the rest of a line of which a part is not plain. Out of line, so that the common case stays small. */
 SSE_TARGET SSE_NOINLINE static int SSE_NAME(copy_rest, SSE_SET)(
     unsigned char *to, const unsigned char *from, size_t size)
 {
@@ -122,14 +124,14 @@ SSE_TARGET static int SSE_NAME(sse_copy_long, SSE_SET)(unsigned char *to, const 
             return SSE_NAME(copy_rest, SSE_SET)(to, from, size);
         }
     }
-    if (size && SSE_UNLIKELY(!COPY16(to + size - 16, from + size - 16))) { /* over bytes that are done */
+    if (size && SSE_UNLIKELY(!COPY16(to + size - 16, from + size - 16))) { /* overlaps bytes copied before */
         return SSE_NAME(copy_rest, SSE_SET)(to, from, size);
     }
     return 0;
 }
 
-/* By registers. A C library may copy this much with `rep movsb`, whose time depends on how the two lie to each other,
- * by half as much again.
+/* Copies through registers. A C library may copy this much with `rep movsb`, which takes up to half as long again,
+ * depending on the distance between the two addresses.
  */
 SSE_TARGET static void SSE_NAME(sse_copy_large, SSE_SET)(unsigned char *to, const unsigned char *from, size_t size)
 {
@@ -139,7 +141,7 @@ SSE_TARGET static void SSE_NAME(sse_copy_large, SSE_SET)(unsigned char *to, cons
         (void)COPY64(to + i + 64, from + i + 64);
     }
     for (; i < size; i += 64) {
-        i = size - i >= 64 ? i : size - 64; /* over bytes that are done */
+        i = size - i >= 64 ? i : size - 64; /* overlaps bytes copied before */
         (void)COPY64(to + i, from + i);
     }
 }

@@ -1,8 +1,8 @@
 /* The bodies of the kernels in bodies.h, one for each instruction set, and the choice among them.
  *
- * SSE2 and NEON belong to every x86-64 and every 64-bit ARM. AVX2 is asked for: the processor must have it and
- * the system must save its registers. By CPUID and XGETBV themselves, because the compiler's own test needs a
- * run-time library that a shared object does not always get.
+ * Every x86-64 has SSE2 and every 64-bit ARM has NEON. AVX2 is taken when the processor has it and the operating
+ * system saves its registers. CPUID and XGETBV are called directly, because the compiler's own test needs a run-time
+ * library that a shared object does not always get.
  */
 
 #include "choose.h"

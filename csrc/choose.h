@@ -1,4 +1,4 @@
-/* Internal: the bodies that this build has, for the choice and for the tests. */
+/* Internal: the list of bodies in this build. choose.c picks one; the tests run them all. */
 #ifndef FASTSSE_CHOOSE_H
 #define FASTSSE_CHOOSE_H
 
@@ -11,7 +11,7 @@ typedef struct {
     void (*copy_large)(unsigned char *to, const unsigned char *from, size_t size);
 } sse_body;
 
-/* The bodies that this machine can run, the slowest first: `scalar` is always there. */
+/* Return the bodies that this machine can run, the slowest first. The first one is always `scalar`. */
 const sse_body *sse_bodies(size_t *count);
 
 #endif

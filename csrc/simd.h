@@ -1,12 +1,12 @@
-/* Internal: the few steps in which instruction sets differ, under one name each.
+/* Internal: the few steps that differ between instruction sets, each under one name.
  *
- * Bytes are *plain* when they are from 0x0e to 0x7f: no line end, no NUL, nothing but ASCII; one comparison tells.
+ * Bytes are *plain* when they are from 0x0e to 0x7f: no line end, no NUL, only ASCII. One comparison finds that out.
  * A body of a kernel is written once, in terms of
  *   plain64(p)                   are these 64 bytes plain?
- *   masks64(p), masks16(p)       one bit a byte, lowest address lowest bit: is it CR or LF; is it from 0x80 on?
- *   masks8x2(p, q)               the same for two times 8 bytes: those of q from bit 8 on
- *   copy64(to, p), copy16(to, p) copy; are they plain?
- *   look16(p)                    what is there that is not plain, as sse_copy_line tells it
+ *   masks64(p), masks16(p)       one bit for each byte, lowest address lowest bit: is it CR or LF; is it from 0x80 on?
+ *   masks8x2(p, q)               masks of two times 8 bytes: those of q from bit 8 on
+ *   copy64(to, p), copy16(to, p) copy these bytes; are they plain?
+ *   look16(p)                    which kinds of bytes that are not plain are there, as sse_copy_line reports them?
  * with the suffix of its instruction set. The scalar set works on 8 bytes in a register and is always compiled.
  */
 #ifndef FASTSSE_SIMD_H
@@ -48,7 +48,7 @@ typedef struct {
     uint64_t high; /* from 0x80 on */
 } sse_masks;
 
-/* How many bits below the lowest one; `bits` is not 0. */
+/* The number of the lowest bit that is set; `bits` is not 0. */
 SSE_INLINE unsigned sse_lowest(uint64_t bits)
 {
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -67,7 +67,7 @@ SSE_INLINE unsigned sse_lowest(uint64_t bits)
 #endif
 }
 
-/* Little-endian: the lowest address in the lowest byte, on every machine. */
+/* Load little-endian: the lowest address is the lowest byte, on every machine. */
 SSE_INLINE uint64_t sse_load64(const unsigned char *p)
 {
     uint64_t word;
@@ -96,7 +96,7 @@ SSE_INLINE void sse_store32(unsigned char *p, uint32_t word)
     memcpy(p, &word, 4);
 }
 
-/* 1 to 7 bytes as a word, by loads that overlap instead of reading past the end. */
+/* Load 1 to 7 bytes as a word, by loads that overlap instead of reading past the end. */
 SSE_INLINE uint64_t sse_load_short(const unsigned char *p, size_t size)
 {
     if (size >= 4) {
@@ -242,7 +242,7 @@ SSE_INLINE sse_masks masks8x2_sse2(const unsigned char *p, const unsigned char *
         _mm_loadl_epi64((const __m128i *)(const void *)p), _mm_loadl_epi64((const __m128i *)(const void *)q)));
 }
 
-/* Which bytes are not plain: as signed bytes, what is from 0x80 on lies below 0x0e too. */
+/* Mark the bytes that are not plain. As signed numbers, bytes from 0x80 on are below 0x0e too. */
 SSE_INLINE __m128i other_sse2(__m128i bytes)
 {
     return _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x0e));
@@ -368,7 +368,7 @@ SSE_INLINE uint8x16_t high_neon(uint8x16_t bytes)
     return vcgeq_u8(bytes, vdupq_n_u8(0x80));
 }
 
-/* One bit a byte: keep a different bit of each of eight, then add neighbours three times. */
+/* Gather one bit for each byte: keep a different bit of each of eight bytes, then add neighbours three times. */
 SSE_INLINE uint64_t gather64_neon(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d)
 {
     static const uint8_t each[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};

@@ -1,8 +1,8 @@
-/* Coming in: UTF-8 as text. (Lines, which have a body for each instruction set, are in bodies.h.)
+/* Coming in: UTF-8 as text. (Line ends, whose search has a body for each instruction set, are in bodies.h.)
  *
- * Measured first, then written as code points of their final width: what CPython wants, without a second copy.
- * The measure takes UTF-8 for granted and so is one sum; the writer looks at every sequence. What is not UTF-8
- * goes through the slow pair at the end.
+ * Text is measured first and then written as code points of the width that CPython will keep, so that no second copy
+ * is needed. Measuring assumes that the bytes are UTF-8, and so is one sum; writing checks every sequence. Bytes that
+ * turn out not to be UTF-8 go through the slower pair of functions at the end.
  */
 
 #include "sse.h"
@@ -15,8 +15,9 @@ SSE_INLINE int continues(unsigned char byte)
     return (byte & 0xc0) == 0x80;
 }
 
-/* One code point at a byte from 0x80 on: returns how many bytes it takes. `*code` is 0 for a maximal subpart of
- * an ill-formed sequence: the lead and as many of its followers as could still have become a code point.
+/* Read one code point that begins at a byte from 0x80 on, and return how many bytes it takes. `*code` is 0 for a
+ * maximal subpart of an ill-formed sequence: the lead and as many of its followers as could still have become a
+ * code point.
  */
 SSE_INLINE size_t sequence(const unsigned char *p, const unsigned char *end, uint32_t *code)
 {
@@ -56,7 +57,7 @@ SSE_INLINE size_t sequence(const unsigned char *p, const unsigned char *end, uin
     return 4;
 }
 
-/* The last byte that matters is the greatest: a lead, if there is one. */
+/* The class of the greatest code point, from the greatest byte, which is a lead if there is one. */
 SSE_INLINE uint32_t top_of(unsigned char greatest)
 {
     return greatest < 0x80 ? 0x7f : greatest < 0xc4 ? 0xff : greatest < 0xf0 ? 0xffff : 0x10ffff;
@@ -117,7 +118,7 @@ sse_text sse_measure_text(const unsigned char *utf8, size_t size)
     return text;
 }
 
-/* How many of these 16 bytes come before the first one from 0x80 on. */
+/* Count the bytes, of these 16, that come before the first one from 0x80 on. */
 SSE_INLINE unsigned ascii16(const unsigned char *p)
 {
 #ifdef SSE_HAVE_SSE2
@@ -133,7 +134,7 @@ SSE_INLINE unsigned ascii16(const unsigned char *p)
 #endif
 }
 
-/* Below, a `width` of 0 writes nothing: what is left is the test. */
+/* Below, a `width` of 0 writes nothing: only the check of the UTF-8 is left. */
 
 SSE_INLINE unsigned char *put(unsigned char *to, int width, uint32_t code)
 {
@@ -148,7 +149,7 @@ SSE_INLINE unsigned char *put(unsigned char *to, int width, uint32_t code)
     return to + width;
 }
 
-/* Sixteen bytes, each a code point of its own. */
+/* Write sixteen bytes, each of which is a code point. */
 SSE_INLINE void put16(unsigned char *to, int width, const unsigned char *p)
 {
     if (width == 0) {
@@ -176,7 +177,9 @@ SSE_INLINE void put16(unsigned char *to, int width, const unsigned char *p)
 }
 
 #ifdef SSE_HAVE_SSE2
-/* Eight sequences of two bytes: writes eight code points, returns how many of them are valid from the first on. */
+/* Write eight sequences of two bytes as eight code points, and return how many are valid before the first that is
+ * not.
+ */
 SSE_INLINE unsigned put_pairs(unsigned char *to, int width, const unsigned char *p)
 {
     const __m128i pairs = load_sse2(p);

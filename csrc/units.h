@@ -1,5 +1,5 @@
-/* Internal: text of one width as data lines of UTF-8. Included by write.c for each width, with SSE_UNIT, the unit's
- * type, and SSE_WIDTH, its size. No include guard, on purpose.
+/* Internal: text of one width as data lines of UTF-8. write.c includes this file once for each width, after defining
+ * SSE_UNIT, the type of a unit, and SSE_WIDTH, its size in bytes. There is no include guard, on purpose.
  */
 
 #define SSE_PASTE(name, width) name##width
@@ -7,13 +7,13 @@
 
 #ifdef SSE_HAVE_SSE2
 
-/* Sixteen units. `bytes` are right for those below 0x80; others have become bytes that are neither that nor a
- * line end.
+/* Sixteen units. `bytes` has the units below 0x80 as they are; every other unit has become a byte that is neither
+ * plain nor a line end.
  */
 typedef struct {
     __m128i bytes;
 #if SSE_WIDTH > 1
-    __m128i a, b; /* as 16-bit units; what is beyond them has become 0x7fff */
+    __m128i a, b; /* as 16-bit units; a unit that does not fit has become 0x7fff */
 #endif
 } SSE_NAME(sixteen, SSE_WIDTH);
 
@@ -30,12 +30,12 @@ SSE_INLINE SSE_NAME(sixteen, SSE_WIDTH) SSE_NAME(load, SSE_WIDTH)(const SSE_UNIT
     units.a = _mm_packs_epi32(load_sse2(text), load_sse2(text + 4));
     units.b = _mm_packs_epi32(load_sse2(text + 8), load_sse2(text + 12));
 #endif
-    units.bytes = _mm_packus_epi16(units.a, units.b); /* from 0x8000 on it is 0, else at most 0xff */
+    units.bytes = _mm_packus_epi16(units.a, units.b); /* units from 0x8000 on become 0, others at most 0xff */
 #endif
     return units;
 }
 
-/* How many bytes more than one each unit takes. */
+/* For each unit, the bytes that it takes in UTF-8 beyond the first. */
 SSE_INLINE __m128i SSE_NAME(extra, SSE_WIDTH)(SSE_NAME(sixteen, SSE_WIDTH) units, const SSE_UNIT *text)
 {
 #if SSE_WIDTH == 1
@@ -59,7 +59,7 @@ SSE_INLINE __m128i SSE_NAME(extra, SSE_WIDTH)(SSE_NAME(sixteen, SSE_WIDTH) units
 #endif
 }
 
-/* How many of 16 units that are not all plain are ASCII and no line end, from the first on. */
+/* Of 16 units that are not all plain, count those before the first that is a line end or not ASCII. */
 SSE_INLINE unsigned SSE_NAME(run, SSE_WIDTH)(SSE_NAME(sixteen, SSE_WIDTH) units)
 {
 #if SSE_WIDTH == 1
@@ -68,10 +68,10 @@ SSE_INLINE unsigned SSE_NAME(run, SSE_WIDTH)(SSE_NAME(sixteen, SSE_WIDTH) units)
     const __m128i ascii = _mm_packs_epi16(below_sse2(units.a, 0xff80), below_sse2(units.b, 0xff80));
 #endif
     const uint64_t good = gather_sse2(_mm_andnot_si128(ends_sse2(units.bytes), ascii));
-    return sse_lowest(~good); /* 16 at most: the bits from 16 on are 0 */
+    return sse_lowest(~good); /* at most 16, because the bits of `good` from 16 on are 0 */
 }
 
-/* Write 8 units as sequences of two bytes; returns how many of them are that long from the first on. */
+/* Write 8 units as sequences of two bytes, and return how many units need two before the first that does not. */
 SSE_INLINE unsigned SSE_NAME(put_pairs, SSE_WIDTH)(unsigned char *to, const SSE_UNIT *text)
 {
 #if SSE_WIDTH == 1
@@ -109,7 +109,7 @@ static sse_lines SSE_NAME(measure, SSE_WIDTH)(const SSE_UNIT *text, size_t lengt
         found_cr = _mm_add_epi64(found_cr, _mm_sad_epu8(_mm_sub_epi8(none, cr), none));
     }
     if (i && i < length && is_plain_sse2(SSE_NAME(load, SSE_WIDTH)(text + length - 16).bytes)) {
-        i = length; /* the last 16 overlap what is done, and add nothing */
+        i = length; /* the last 16 units are plain and add nothing, and some were counted before */
     }
     extra = total_sse2(sum);
     ends = total_sse2(found);
@@ -131,14 +131,14 @@ static sse_lines SSE_NAME(measure, SSE_WIDTH)(const SSE_UNIT *text, size_t lengt
     return lines;
 }
 
-/* Every line end becomes the next line's beginning. Four bytes are stored where three are meant, and eight where
- * seven are: there is an LF to come, if nothing else.
+/* Write text; every line end becomes the beginning of the next data line. Four bytes are stored where three are
+ * needed, and eight where seven are: there is room, because an LF at least is still to come.
  */
 static unsigned char *SSE_NAME(write, SSE_WIDTH)(
     unsigned char *to, const unsigned char *stop, const SSE_UNIT *text, size_t length)
 {
     size_t i = 0;
-    (void)stop; /* only vector code writes more than it keeps */
+    (void)stop; /* only vector code stores more than it keeps, and must mind the end */
     while (i < length) {
         uint32_t code = text[i];
         if (code < 0x80) {
@@ -161,7 +161,7 @@ static unsigned char *SSE_NAME(write, SSE_WIDTH)(
             }
             const size_t left = length - i;
             if (left < 16 && length >= 16) {
-                /* The last 16 units, when they are plain: those of them that are done are done as the same bytes. */
+                /* When the last 16 units are plain, store them all: those written before become the same bytes. */
                 const __m128i bytes = SSE_NAME(load, SSE_WIDTH)(text + length - 16).bytes;
                 if (is_plain_sse2(bytes)) {
                     store_sse2(to + left - 16, bytes);

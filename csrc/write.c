@@ -1,5 +1,5 @@
-/* Going out: text or UTF-8 as data lines.
- * (`sse_copy_long`, which has a body for each instruction set, is in bodies.h.)
+/* Going out: text or UTF-8 as data lines. (`sse_copy_long`, which has a body for each instruction set, is in
+ * bodies.h.)
  */
 
 #include "sse.h"
@@ -7,7 +7,7 @@
 
 #ifdef SSE_HAVE_SSE2
 
-/* Which of eight units have none of these bits. */
+/* Mark which of eight units have none of these bits. */
 SSE_INLINE __m128i below_sse2(__m128i units, int bits)
 {
     return _mm_cmpeq_epi16(_mm_and_si128(units, _mm_set1_epi16((short)bits)), _mm_setzero_si128());
@@ -18,7 +18,7 @@ SSE_INLINE int is_plain_sse2(__m128i bytes)
     return gather_sse2(other_sse2(bytes)) == 0;
 }
 
-/* What _mm_sad_epu8 has summed. */
+/* Add up the two sums that _mm_sad_epu8 leaves. */
 SSE_INLINE size_t total_sse2(__m128i sums)
 {
     sums = _mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums));
@@ -31,7 +31,7 @@ SSE_INLINE size_t total_sse2(__m128i sums)
 
 #endif
 
-/* A line end, and the next line's beginning. */
+/* Write a line end and the beginning of the next data line: 7 bytes, stored as 8. */
 SSE_INLINE unsigned char *sse_put_next(unsigned char *to)
 {
     memcpy(to, "\ndata: ", 8);
@@ -50,7 +50,7 @@ SSE_INLINE unsigned char *sse_put_next(unsigned char *to)
 #define SSE_WIDTH 4
 #include "units.h"
 
-/* By loads and stores that overlap. */
+/* Loads and stores overlap, so that no size needs a loop over bytes from 4 on. */
 int sse_copy_short(unsigned char *to, const unsigned char *from, size_t size)
 {
     uint64_t a, b;
@@ -122,7 +122,7 @@ static unsigned char *write_bytes(
     (void)stop;
 #ifdef SSE_HAVE_SSE2
     while (end - p >= 16 && stop - to >= 16) {
-        /* Up to the next line end, what is read and what is written keep step. */
+        /* Up to the next line end, as many bytes are written as are read. */
         const unsigned char *const last = p + (end - p < stop - to ? end - p : stop - to) - 16;
         do {
             const __m128i bytes = load_sse2(p);

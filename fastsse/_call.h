@@ -1,7 +1,7 @@
 /* A short cut into a function that Cython has made.
  *
- * Cython's argument parser takes every call alike and costs as much as writing a small block. `call_shortcut`
- * puts a function before it that may look at the raw arguments first, and hand on the calls that it does not take.
+ * Cython's argument parser runs at every call and costs as much as writing a small block. `call_shortcut` puts a
+ * function before the parser. That function sees the raw arguments, and passes on the calls that it does not serve.
  */
 #ifndef FASTSSE_CALL_H
 #define FASTSSE_CALL_H
@@ -10,7 +10,7 @@
 
 typedef PyObject *(*call_raw)(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names);
 
-/* Let calls of `function` go to `shortcut`. Returns where they went, or NULL with an exception. */
+/* Send calls of `function` to `shortcut`. Returns where they went before, or NULL with an exception. */
 static call_raw call_shortcut(PyObject *function, call_raw shortcut)
 {
     PyMethodDef *method;

@@ -1,11 +1,11 @@
-/* The memory of the compiled Event: what Cython cannot say of a class.
+/* The memory of the compiled Event: what cannot be said in Cython.
  *
- * Its fields are member slots, which the interpreter reads in one specialised step (a property takes three
- * times as long), and the memory of the events that died last is kept for the next ones. An Event holds
- * exact str and int alone, so it can be part of no cycle and the collector need not know of it.
+ * The fields of an Event are member slots, which the interpreter reads in one specialised step; a property takes
+ * three times as long. A pool keeps the memory of the last events that died for the next ones. An Event holds exact
+ * str and int only, so it is never part of a cycle, and the garbage collector need not know of it.
  *
- * The pool belongs to the GIL. Without one there is none, and every event has its own memory. (Nor is there one
- * where the interpreter counts objects, in debug builds.)
+ * The GIL protects the pool. A build without the GIL has no pool, and allocates memory for each event. Debug builds,
+ * in which the interpreter counts objects, have no pool either.
  */
 #ifndef FASTSSE_EVENT_H
 #define FASTSSE_EVENT_H
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <structmember.h>
 
-/* As Cython lays out `cdef class Event`; event_prepare() checks the size. */
+/* The layout that Cython gives to `cdef class Event`; event_prepare() checks its size. */
 typedef struct {
     PyObject_HEAD
     PyObject *data;
@@ -31,7 +31,7 @@ static event_object *event_pool[EVENT_POOL];
 static size_t event_pooled = 0;
 #endif
 
-/* tp_alloc: fields are NULL. */
+/* tp_alloc: returns an Event whose fields are NULL. */
 static PyObject *event_alloc(PyTypeObject *type, Py_ssize_t Py_UNUSED(items))
 {
     event_object *self;
@@ -67,7 +67,7 @@ static void event_dealloc(PyObject *object)
     PyObject_Free(object);
 }
 
-/* A new Event. Takes over `data`, also when it fails; the rest it borrows. */
+/* Make an Event. Takes over the reference to `data`, also when it fails; borrows the others. */
 static inline PyObject *event_new(PyTypeObject *type, PyObject *data, PyObject *event, PyObject *id, PyObject *retry)
 {
     event_object *self = (event_object *)event_alloc(type, 0);
@@ -89,14 +89,14 @@ static PyMemberDef event_members[] = {
     {"retry", T_OBJECT_EX, offsetof(event_object, retry), READONLY, "The reconnection time, or None."},
 };
 
-/* Give the class its memory. Once, before the first Event is made. */
+/* Give the class these functions and members. Call once, before the first Event is made. */
 static int event_prepare(PyTypeObject *type)
 {
     if (type->tp_basicsize != (Py_ssize_t)sizeof(event_object)) {
         PyErr_SetString(PyExc_SystemError, "Event has another layout than _event.h says");
         return -1;
     }
-    type->tp_name = "fastsse.Event"; /* as messages should call it */
+    type->tp_name = "fastsse.Event"; /* the name in messages */
     type->tp_alloc = event_alloc;
     type->tp_dealloc = event_dealloc;
     for (size_t i = 0; i < sizeof event_members / sizeof event_members[0]; i++) {

@@ -49,7 +49,31 @@ cdef extern from "sse.h" nogil:
         size_t lines
 
     sse_lines sse_measure_lines(const void *text, size_t length, int form) noexcept
-    size_t sse_most(size_t length) noexcept
-    unsigned char *sse_write_data(
-        unsigned char *to, const unsigned char *stop, const void *text, size_t length, int form
+
+    ctypedef struct sse_escapes:
+        size_t count
+        size_t broken
+
+    sse_escapes sse_measure_escapes(const unsigned char *text, size_t size) noexcept
+    void sse_write_unescaped(unsigned char *to, const unsigned char *text, size_t size) noexcept
+
+cdef extern from "block.h" nogil:
+    ctypedef struct sse_block:
+        const unsigned char *id
+        const unsigned char *event
+        const void *data
+        const char *retry
+        size_t id_size
+        size_t event_size
+        size_t retry_size
+        size_t length
+        int form
+        bint line
+        bint unchecked
+
+    void sse_put_retry(sse_block *block, uint64_t milliseconds) noexcept
+    size_t sse_most_block(const sse_block *block) noexcept
+    size_t sse_measure_block(const sse_block *block) noexcept
+    unsigned char *sse_write_block(
+        const sse_block *block, unsigned char *to, const unsigned char *stop
     ) noexcept

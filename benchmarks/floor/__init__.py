@@ -1,6 +1,6 @@
-"""The floor: a hand-written C codec without the product's limits and comforts, built when it is first asked for.
+"""The floor: a hand-written C codec without the product's limits and comforts, built when it is first used.
 
-It says what CPython allows on the machine at hand, so that "within 1.2 times the floor" means something.
+The floor shows what CPython allows on the machine at hand, so that "within 1.2 times the floor" means something.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FloorUnavailable(ImportError):
 
 @cache
 def level() -> str:
-    """What the floor is built for: the processor's AVX2 where it has that, else what every x86-64 has."""
+    """Name the target of the build: AVX2 where the processor has it, otherwise what every x86-64 has."""
     try:
         known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -62,7 +62,7 @@ def load() -> ModuleType:
 
 
 def _folder() -> Path:
-    """``build/floor`` beside the benchmarks; of the temporary files where that cannot be written."""
+    """Return ``build/floor`` beside the benchmarks, or a temporary folder where that cannot be written."""
     root = HERE.parent.parent
     if os.access(root, os.W_OK):
         return root / "build" / "floor"
@@ -70,7 +70,7 @@ def _folder() -> Path:
 
 
 def _build(built: Path) -> None:
-    """Build beside `built`, then move it there: another process may be importing, or building, the same."""
+    """Build beside `built`, then move the result there, because another process may be importing or building it."""
     built.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         command = [sys.executable, "setup.py", "--quiet", "build_ext", "--force"]

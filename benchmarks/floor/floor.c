@@ -1,11 +1,11 @@
 /* The floor: how fast CPython lets an event stream be read and written.
  *
- * Written by hand against the CPython API, for measuring only. It has no size limits, no comment callback, no
- * checks of types that a caller needs, and one state per process. What the product may not do is done here: the
- * scratch buffers and the pool of events are file-scope, so this wants the GIL. x86-64 only, and built for the
- * processor at hand: with AVX2 where it has it, with SSE2 where not.
+ * Written by hand against the CPython API, for measuring only: no size limits, no comment callback, none of the type
+ * checks that callers need, and one state per process. The scratch buffers and the pool of events are global to the
+ * file, which the product may not do, so the floor needs the GIL. The build is for the x86-64 processor at hand: with
+ * AVX2 where that has it, otherwise with SSE2.
  *
- * What makes it fast, in the order of what it saves:
+ * These make the floor fast, the largest saving first:
  *   - one pass of 64-byte masks answers LF, CR and "not ASCII" at once; lines are bits;
  *   - an event is a type of its own: no GC, four member slots, taken from a pool;
  *   - the result list is made once, at its final size;
@@ -74,7 +74,7 @@ typedef struct {
     size_t size, room;
 } Bytes;
 
-/* Make room for `more` bytes behind the filled ones. */
+/* Make room for `more` bytes after the filled ones. */
 ALWAYS_INLINE int reserve(Bytes *b, size_t more)
 {
     if (LIKELY(b->room - b->size >= more))
@@ -594,7 +594,7 @@ NEVER_INLINE int grow_pieces(Decoder *self)
     return 0;
 }
 
-/* The pieces of the open block outlive the chunk: copy them. */
+/* Copy the pieces of the open block, which must outlive the chunk. */
 static int keep_pieces(Decoder *self)
 {
     for (size_t i = 0; i < self->count; i++) {
@@ -640,7 +640,7 @@ ALWAYS_INLINE int dispatch_text(Decoder *self, PyObject *text)
     return 0;
 }
 
-/* The blank line, but for the data. */
+/* Do what a blank line does, except for the data. */
 ALWAYS_INLINE void close_block(Decoder *self)
 {
     if (UNLIKELY(self->last_event_id != self->id)) {
@@ -725,7 +725,7 @@ static int set_retry(Decoder *self, Piece value)
     return 0;
 }
 
-/* Whether the line is this field; then `value` is what follows the colon and one space. */
+/* Return 1 when the line is this field, and set `value` to what follows the colon and one space. */
 ALWAYS_INLINE int is_field(const uint8_t *p, size_t n, uint64_t high, const char *name, size_t size, Piece *value)
 {
     if (n < size || memcmp(p, name, size) != 0 || (n > size && p[size] != ':'))
@@ -753,7 +753,7 @@ static int other_field(Decoder *self, const uint8_t *p, size_t n, uint64_t high)
     }
 }
 
-/* The first line of a chunk, when it has a beginning elsewhere or may have a byte-order mark. */
+/* Handle the first line of a chunk, which may begin in an earlier chunk or with a byte-order mark. */
 NEVER_INLINE int interpret_first(Decoder *self, const uint8_t *p, size_t n, uint64_t high)
 {
     if (self->line.size) {
@@ -775,7 +775,7 @@ NEVER_INLINE int interpret_first(Decoder *self, const uint8_t *p, size_t n, uint
     return n == 0 ? dispatch(self) : other_field(self, p, n, high);
 }
 
-/* A block of one data line, dispatched without being noted down. */
+/* Dispatch a block of one data line, without storing its piece. */
 ALWAYS_INLINE int dispatch_line(Decoder *self, const uint8_t *p, size_t n, uint64_t high)
 {
     size_t skip = 5 + (p[5] == ' ');

@@ -1,10 +1,10 @@
-"""Build the floor: ``python setup.py build_ext --build-lib DIR``. `benchmarks.floor` does it when it is asked."""
+"""Builds the floor: ``python setup.py build_ext --build-lib DIR``, which `benchmarks.floor` runs by itself."""
 
 import os
 
 from setuptools import Extension, setup
 
-FOR = os.environ.get("FLOOR_FOR", "x86-64")  # what gcc's -march is told
+FOR = os.environ.get("FLOOR_FOR", "x86-64")  # the value of gcc's -march
 
 setup(
     name="fastsse-floor",

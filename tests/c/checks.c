@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "block.h"
 #include "choose.h"
 #include "sse.h"
 
@@ -252,7 +253,7 @@ static void check_text(const uint8_t *p, size_t size)
         CHECK(measured.length == count);
         CHECK(measured.top == top);
     }
-    /* What is not UTF-8 must not be written beyond its measure either. */
+    /* Bytes that are not UTF-8 must not be written beyond their measure either. */
     for (int width = measured.top < 0x100 ? 1 : measured.top < 0x10000 ? 2 : 4; width <= 4; width *= 2) {
         uint8_t *to = output.end - measured.length * (size_t)width;
         void *stop = sse_write_text(to, output.end, width, p, size);
@@ -295,35 +296,42 @@ static size_t plain_encode(uint32_t code, int form, uint8_t *to)
     return size;
 }
 
-static void check_data(const uint8_t *text, size_t length, int form)
+/* Data lines, written at `to`: returns their size. `lines` is how many, `valid` is 0 when there is a surrogate. */
+static size_t plain_data(uint8_t *to, const uint8_t *text, size_t length, int form, size_t *lines, int *valid)
 {
     static const char head[] = "data: ";
     const size_t head_size = sizeof head - 1;
-    size_t size = 0, lines = 1, at = head_size;
-    int valid = 1;
+    size_t at = head_size;
 
-    memcpy(bytes_wanted, head, head_size);
+    *lines = 1;
+    *valid = 1;
+    memcpy(to, head, head_size);
     for (size_t i = 0; i < length; i++) {
         const uint32_t code = unit_at(text, i, form);
         if (code == '\n' || code == '\r') {
             i += code == '\r' && i + 1 < length && unit_at(text, i + 1, form) == '\n';
-            bytes_wanted[at++] = '\n';
-            memcpy(bytes_wanted + at, head, head_size);
+            to[at++] = '\n';
+            memcpy(to + at, head, head_size);
             at += head_size;
-            lines++;
+            ++*lines;
             continue;
         }
-        const size_t more = plain_encode(code, form, bytes_wanted + at);
-        valid = valid && (form == SSE_BYTES || code < 0xd800 || code > 0xdfff);
-        size += more;
-        at += more;
+        at += plain_encode(code, form, to + at);
+        *valid = *valid && (form == SSE_BYTES || code < 0xd800 || code > 0xdfff);
     }
-    bytes_wanted[at++] = '\n';
+    to[at++] = '\n';
+    return at;
+}
+
+static void check_data(const uint8_t *text, size_t length, int form)
+{
+    size_t lines;
+    int valid;
+    const size_t at = plain_data(bytes_wanted, text, length, form, &lines, &valid), size = at - 7 * lines;
 
     const sse_lines measured = sse_measure_lines(text, length, form);
     CHECK(measured.size == size);
     CHECK(measured.lines == lines);
-    CHECK(at == size + 7 * lines);
     CHECK(at <= sse_most(length));
     for (size_t room = 0; room <= 40; room += 20) { /* with and without room behind it, which `stop` tells */
         uint8_t *to = output.end - at - room;
@@ -331,6 +339,125 @@ static void check_data(const uint8_t *text, size_t length, int form)
         uint8_t *stop = sse_write_data(to, output.end, text, length, form);
         CHECK(stop == (valid ? to + at : NULL));
         CHECK(!valid || memcmp(to, bytes_wanted, at) == 0);
+    }
+}
+
+/* Blocks. */
+
+static int has_any(const uint8_t *p, size_t size, int kinds)
+{
+    for (size_t i = 0; i < size; i++) {
+        if ((kinds & SSE_LINE_END && (p[i] == '\r' || p[i] == '\n')) || (kinds & SSE_NUL && p[i] == 0) ||
+            (kinds & SSE_NOT_ASCII && p[i] >= 0x80)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static size_t plain_field(uint8_t *to, const char *name, const void *value, size_t size)
+{
+    const size_t head = (size_t)sprintf((char *)to, "%s: ", name);
+    memcpy(to + head, value, size);
+    to[head + size] = '\n';
+    return head + size + 1;
+}
+
+/* One block: its first bytes are the id, the next ones the event type, the others the data. */
+static void check_block(const uint8_t *p, size_t size, size_t id_size, size_t event_size, int line)
+{
+    const uint8_t *const id = p, *const event = p + id_size, *const data = p + id_size + event_size;
+    const size_t length = size - id_size - event_size;
+    const uint64_t retry = size % 3 ? (uint64_t)length * length * length : UINT64_MAX;
+    sse_block block = {.data = data, .length = length, .form = SSE_BYTES, .unchecked = 1, .line = line};
+    size_t at = 0, lines;
+    int valid = 1, ignored;
+
+    if (id_size) {
+        block.id = id;
+        block.id_size = id_size;
+        at += plain_field(bytes_wanted + at, "id", id, id_size);
+        valid = valid && !has_any(id, id_size, SSE_LINE_END | SSE_NUL | SSE_NOT_ASCII);
+    }
+    if (event_size) {
+        block.event = event;
+        block.event_size = event_size;
+        at += plain_field(bytes_wanted + at, "event", event, event_size);
+        valid = valid && !has_any(event, event_size, SSE_LINE_END);
+    }
+    if (size % 2) {
+        char digits[24];
+        const int count = sprintf(digits, "%llu", (unsigned long long)retry);
+        sse_put_retry(&block, retry);
+        at += plain_field(bytes_wanted + at, "retry", digits, (size_t)count);
+    }
+    at += plain_data(bytes_wanted + at, data, length, SSE_BYTES, &lines, &ignored);
+    bytes_wanted[at++] = '\n';
+    (void)plain_decode(data, length, &ignored);
+    valid = valid && ignored && !(line && lines > 1);
+
+    CHECK(line || sse_measure_block(&block) == at);
+    CHECK(line ? lines > 1 || sse_most_block(&block) == at : sse_most_block(&block) >= at);
+    const size_t room = line ? sse_most_block(&block) : at;
+    uint8_t *const to = output.end - room;
+    memset(to, 0x55, room);
+    const uint8_t *const stop = sse_write_block(&block, to, output.end);
+    CHECK(stop == (valid ? to + at : NULL));
+    CHECK(!valid || memcmp(to, bytes_wanted, at) == 0);
+}
+
+static void check_blocks(const sse_body *body, const uint8_t *p, size_t size)
+{
+    sse_copy_long = body->copy_long;
+    for (int line = 0; line < 2; line++) {
+        check_block(p, size, 0, 0, line);
+        check_block(p, size, size / 3, 0, line);
+        check_block(p, size, 0, size / 5, line);
+        check_block(p, size, size / 7, size / 3, line);
+    }
+}
+
+/* Escapes. */
+
+static int hex_value(uint8_t byte)
+{
+    static const char lower[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+    for (int value = 0; value < 16; value++) {
+        if (byte == (uint8_t)lower[value] || byte == (uint8_t)upper[value]) {
+            return value;
+        }
+    }
+    return -1;
+}
+
+static void check_escapes_at(const uint8_t *p, size_t size)
+{
+    size_t count = 0, broken = size, at = 0;
+    for (size_t i = 0; i < size; i++) {
+        count += p[i] == '%';
+    }
+    for (size_t i = 0; i < size && broken == size; i++) {
+        if (p[i] == '%') {
+            if (i + 2 >= size || hex_value(p[i + 1]) < 0 || hex_value(p[i + 2]) < 0) {
+                broken = i;
+            } else {
+                bytes_wanted[at++] = (uint8_t)(16 * hex_value(p[i + 1]) + hex_value(p[i + 2]));
+                i += 2;
+            }
+        } else {
+            bytes_wanted[at++] = p[i] == '+' ? ' ' : p[i];
+        }
+    }
+
+    const sse_escapes measured = sse_measure_escapes(p, size);
+    CHECK(measured.count == count);
+    CHECK(measured.broken == broken);
+    if (broken == size) {
+        uint8_t *to = output.end - (size - 2 * count);
+        CHECK(at == size - 2 * count);
+        memset(to, 0x55, at);
+        sse_write_unescaped(to, p, size);
+        CHECK(memcmp(to, bytes_wanted, at) == 0);
     }
 }
 
@@ -357,12 +484,19 @@ void check_bytes(const uint8_t *bytes, size_t size, size_t slack)
         check_split(&bodies[i], p, size);
         check_copy(&bodies[i], p, size);
         check_large(&bodies[i], p, size);
+        check_blocks(&bodies[i], p, size);
     }
     body_name = "-";
     check_values();
     check_data(p, size, SSE_BYTES);
     check_text(p, size);
     check_data(p, size, SSE_LATIN1);
+    check_escapes_at(p, size);
+}
+
+void check_escapes(const uint8_t *bytes, size_t size, size_t slack)
+{
+    check_escapes_at(place(bytes, size, slack), size);
 }
 
 void check_utf8(const uint8_t *bytes, size_t size, size_t slack)

@@ -12,6 +12,7 @@ enum { CHECK_MOST = 1 << 17 }; /* bytes of one input */
  */
 void check_bytes(const uint8_t *bytes, size_t size, size_t slack);
 void check_utf8(const uint8_t *bytes, size_t size, size_t slack); /* what is read as text, alone */
+void check_escapes(const uint8_t *bytes, size_t size, size_t slack); /* what is read as a form, alone */
 void check_units(const uint8_t *bytes, size_t size, size_t slack);
 
 #endif

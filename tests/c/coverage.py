@@ -1,4 +1,4 @@
-"""What gcov has counted, by file: C line by line, a .pyx by the comments that Cython writes above the C of each line.
+"""Reports what gcov has counted, by file: C line by line, a .pyx by the comments that Cython writes above its C.
 
     python tests/c/coverage.py      in the folder of a build with FASTSSE_COVERAGE=1 whose tests have run
 
@@ -20,6 +20,8 @@ FLOORS = {
     "csrc/choose.c": 85.0,  # asks for a processor's abilities, and one processor gives one answer
     "fastsse/_call.h": 75.0,  # these two check at the import what another Cython would break
     "fastsse/_event.h": 90.0,
+    "fastsse/_flow_c.pyx": 93.0,  # attributes that Python sees, and that only C reads and sets
+    "build/cython/fastsse/_flow_c.c": 95.0,  # of a generator whose iteration is broken
 }
 
 BUILT = "build/cython/"  # where setup.py lets Cython write, and copy the headers to
@@ -57,7 +59,7 @@ def main() -> int:
 
 
 def gcov(data: Path) -> list[Any]:
-    """What one object file's counters say: a member for each source file."""
+    """Read the counters of one object file: a member for each source file."""
     done = subprocess.run(
         ["gcov", "--json-format", "--stdout", str(data)], capture_output=True, check=True, text=True
     )
@@ -79,7 +81,7 @@ def lines_of(file: Any) -> Iterator[tuple[Line, int]]:
 
 
 def places_in(generated: Path) -> dict[int, Line]:
-    """The .pyx line that each line of generated C was made from; none for Cython's own."""
+    """Map each line of generated C to the .pyx line that it was made from; Cython's own lines have none."""
     places: dict[int, Line] = {}
     place: Line | None = None
     for number, text in enumerate(generated.read_text().splitlines(), 1):
@@ -94,7 +96,7 @@ def places_in(generated: Path) -> dict[int, Line]:
 
 
 def report(file: str, counts: list[int]) -> bool:
-    """Print a file's row; whether too little of it has run."""
+    """Print a file's row, and return True when too little of the file has run."""
     run = sum(1 for count in counts if count)
     percent = 100 * run / len(counts)
     print(f"{file:42} {len(counts):6} {run:6} {percent:6.1f}")

@@ -26,5 +26,5 @@ import os, fastsse._codec_c as codec
 assert codec.__file__.startswith(os.environ["PYTHONPATH"]), codec.__file__
 CHECK
 # What the sanitizers print must be seen, so pytest catches only what Python prints. The compiled twin alone.
-"$PYTHON" -m pytest -q -p no:cacheprovider --capture=sys -m "not slow" -k "not [py" \
-    tests/test_{decoder,encoder,event,lines,errors,json,properties}.py "$@"
+"$PYTHON" -m pytest -q -p no:cacheprovider --capture=sys -m "not long" -k "not [py" \
+    tests/codec/test_{blocks,decoder,encoder,event,lines,errors,json,properties}.py tests/broadcast/web/test_escapes.py "$@"

@@ -162,6 +162,40 @@ static void random_inputs(uint64_t rounds)
     }
 }
 
+/* Every input of up to six bytes of these kinds, every pair of bytes after a `%`, and random input. */
+static void escapes(uint64_t rounds)
+{
+    static const uint8_t kinds[] = {'%', '4', 'f', 'G', '+', 0xff};
+    static uint8_t bytes[2000];
+    uint64_t all = 1;
+    for (size_t size = 0; size <= 6; size++, all *= sizeof kinds) {
+        for (uint64_t n = 0; n < all; n++) {
+            uint64_t rest = n;
+            for (size_t i = 0; i < size; i++, rest /= sizeof kinds) {
+                bytes[i] = kinds[rest % sizeof kinds];
+            }
+            check_escapes(bytes, size, 0);
+        }
+    }
+    bytes[0] = '%';
+    for (unsigned pair = 0; pair < 0x10000; pair++) {
+        bytes[1] = (uint8_t)(pair >> 8);
+        bytes[2] = (uint8_t)pair;
+        check_escapes(bytes, 3, 0);
+    }
+    for (uint64_t round = 0; round < rounds; round++) {
+        const size_t size = below(sizeof bytes);
+        for (size_t i = 0; i < size; i++) {
+            bytes[i] = (uint8_t)"%+0123456789abcdefABCDEFg "[below(26)];
+            if (bytes[i] == '%' && size - i > 2 && below(50)) { /* mostly whole */
+                bytes[++i] = (uint8_t)"0123456789abcdef"[below(16)];
+                bytes[++i] = (uint8_t)"0123456789ABCDEF"[below(16)];
+            }
+        }
+        check_escapes(bytes, size, below(64));
+    }
+}
+
 /* More lines than one call finds. */
 static void many_lines(void)
 {
@@ -195,6 +229,7 @@ int main(int argc, char **argv)
     many_lines();
     sequences(rounds >= 20000);
     random_inputs(rounds);
+    escapes(rounds);
     printf("kernels agree in");
     for (size_t i = 0; i < count; i++) {
         printf(" %s%s", bodies[i].name, i + 1 < count ? "," : "");
