@@ -1,6 +1,7 @@
 """Server-Sent Events: an exact codec, streams and responses. Nothing here needs a third-party package.
 
-The codec is imported at once; `streams` and `response`, which need asyncio, when one of their names is asked for.
+The codec is imported at once. `streams` and `response`, which need asyncio, are imported when one of their names
+is first used.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastsse._codec import (
     COMPILED,
+    DEFAULT_MAX_BLOCK_SIZE,
     DEFAULT_MAX_EVENT_SIZE,
     DEFAULT_MAX_LINE_SIZE,
     MAX_RETRY,
+    BlockSplitter,
     Decoder,
     Event,
     LineSplitter,
@@ -22,10 +25,21 @@ from fastsse._codec import (
     encode_json,
     encode_many,
 )
-from fastsse.errors import EventTooLarge, FastSSEError, InvalidField, LimitExceeded, LineTooLong
+from fastsse.errors import (
+    BlockTooLarge,
+    EventTooLarge,
+    FastSSEError,
+    InvalidField,
+    LimitExceeded,
+    LineTooLong,
+    SettingError,
+)
 
 if TYPE_CHECKING:
-    from fastsse.response import EventSourceResponse, last_event_id
+    from fastsse._relay import RelayResponse, relay, relay_headers
+    from fastsse._signals import end_streams
+    from fastsse.asgi import last_event_id
+    from fastsse.response import EventSourceResponse
     from fastsse.streams import (
         Block,
         aiter_blocks,
@@ -39,10 +53,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPILED",
+    "DEFAULT_MAX_BLOCK_SIZE",
     "DEFAULT_MAX_EVENT_SIZE",
     "DEFAULT_MAX_LINE_SIZE",
     "MAX_RETRY",
     "Block",
+    "BlockSplitter",
+    "BlockTooLarge",
     "Decoder",
     "Event",
     "EventSourceResponse",
@@ -52,6 +69,8 @@ __all__ = [
     "LimitExceeded",
     "LineSplitter",
     "LineTooLong",
+    "RelayResponse",
+    "SettingError",
     "aiter_blocks",
     "aiter_events",
     "aiter_json",
@@ -60,36 +79,36 @@ __all__ = [
     "encode_comment",
     "encode_json",
     "encode_many",
+    "end_streams",
     "in_thread",
     "iter_blocks",
     "iter_events",
     "iter_json",
     "last_event_id",
+    "relay",
+    "relay_headers",
 ]
 
 __version__ = "0.1.0"
 
-_LATER: dict[str, str] = {
-    "Block": "fastsse.streams",
-    "EventSourceResponse": "fastsse.response",
-    "aiter_blocks": "fastsse.streams",
-    "aiter_events": "fastsse.streams",
-    "aiter_json": "fastsse.streams",
-    "in_thread": "fastsse.streams",
-    "iter_blocks": "fastsse.streams",
-    "iter_events": "fastsse.streams",
-    "iter_json": "fastsse.streams",
-    "last_event_id": "fastsse.response",
-}
+_LATER = (
+    "fastsse.asgi",
+    "fastsse._signals",
+    "fastsse.streams",
+    "fastsse.response",
+    "fastsse._relay",
+)  # lightest first
 
 
 def __getattr__(name: str) -> Any:
-    module = _LATER.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(module), name)
-    return value
+    """Import a public name from the first of the later modules that has it."""
+    for path in _LATER if name in __all__ else ():
+        module = import_module(path)
+        if hasattr(module, name):
+            value = globals()[name] = getattr(module, name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(globals().keys() | _LATER.keys())
+    return sorted(globals().keys() | set(__all__))

@@ -1,7 +1,7 @@
-"""Chooser of the codec: the compiled twin, else the pure one.
+"""The chooser of the codec: the compiled twin when it can be imported, otherwise the pure one.
 
-FASTSSE_NO_EXTENSIONS=1 chooses the pure twin although the compiled one is installed. Type checkers always
-see the pure twin, so there is no stub that could grow stale.
+The environment variable FASTSSE_NO_EXTENSIONS=1 chooses the pure twin although the compiled one is
+installed. Type checkers always see the pure twin, so there is no stub that could grow stale.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "COMPILED",
+    "DEFAULT_MAX_BLOCK_SIZE",
     "DEFAULT_MAX_EVENT_SIZE",
     "DEFAULT_MAX_LINE_SIZE",
     "MAX_RETRY",
+    "BlockSplitter",
     "Decoder",
     "Event",
     "LineSplitter",
@@ -24,13 +26,15 @@ __all__ = [
     "encode_many",
 ]
 
-COMPILED: bool  # whether the names here are the compiled twin's
+COMPILED: bool  # True when the names here are those of the compiled twin
 
 if TYPE_CHECKING:
     from fastsse._codec_py import (
+        DEFAULT_MAX_BLOCK_SIZE,
         DEFAULT_MAX_EVENT_SIZE,
         DEFAULT_MAX_LINE_SIZE,
         MAX_RETRY,
+        BlockSplitter,
         Decoder,
         Event,
         LineSplitter,
@@ -44,13 +48,38 @@ else:
     try:
         if os.environ.get("FASTSSE_NO_EXTENSIONS", "0") not in ("", "0"):
             raise ImportError("extensions are switched off")
-        from fastsse import _codec_c as _twin
+        from fastsse._codec_c import (
+            DEFAULT_MAX_BLOCK_SIZE,
+            DEFAULT_MAX_EVENT_SIZE,
+            DEFAULT_MAX_LINE_SIZE,
+            MAX_RETRY,
+            BlockSplitter,
+            Decoder,
+            Event,
+            LineSplitter,
+            decode,
+            encode,
+            encode_comment,
+            encode_json,
+            encode_many,
+        )
 
         COMPILED = True
     except ImportError:
-        from fastsse import _codec_py as _twin
+        from fastsse._codec_py import (
+            DEFAULT_MAX_BLOCK_SIZE,
+            DEFAULT_MAX_EVENT_SIZE,
+            DEFAULT_MAX_LINE_SIZE,
+            MAX_RETRY,
+            BlockSplitter,
+            Decoder,
+            Event,
+            LineSplitter,
+            decode,
+            encode,
+            encode_comment,
+            encode_json,
+            encode_many,
+        )
 
         COMPILED = False
-    for _name in __all__[1:]:
-        globals()[_name] = getattr(_twin, _name)
-    del _name, _twin

@@ -1,15 +1,16 @@
 # cython: language_level=3, freethreading_compatible=True
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic, auto_pickle=False
 # cython: boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-"""The compiled twin: the same names in the same order as `_codec_py.py`, which is the reference.
+"""The compiled twin: the public names of `_codec_py.py`, which is the reference, in the same order.
 
-What looks at every byte is in csrc (see _kernels.pxd), the memory of an Event in _event.h. Here stands what
-makes Python objects of it. Values that the short road does not take (a comment, an id that is not ASCII,
-anything that must be refused) go by the long road, which is the pure twin's text: errors are the same by
-construction.
+The loops over bytes are in csrc (see _kernels.pxd), the memory of an Event is in _event.h; this file makes
+Python objects of what they find. Encoding has two roads. The short road is fast and takes the usual values.
+Others (a comment, an id that is not ASCII, anything that must be refused) go by the long road, which is the
+pure twin's text, so that both twins raise the same errors. The short road stands between two parts of it.
 
     feed -> sse_split -> Decoder._interpret -> Event            section 9.2.6, coming in
-    encode -> _prepare, _write -> bytes                         section 9.2.5, going out
+    feed -> sse_split -> BlockSplitter._split -> bytes          section 9.2.5, passed on untouched
+    encode -> _prepare, sse_write_block -> bytes                section 9.2.5, going out
 """
 
 cimport cython
@@ -27,6 +28,7 @@ from fastsse._kernels cimport (
     SSE_LINES,
     SSE_NOT_ASCII,
     sse_begin,
+    sse_block,
     sse_choose,
     sse_copy,
     sse_copy_line,
@@ -34,20 +36,23 @@ from fastsse._kernels cimport (
     sse_join,
     sse_line,
     sse_lines,
+    sse_measure_block,
     sse_measure_lines,
     sse_measure_replaced,
     sse_measure_text,
-    sse_most,
+    sse_most_block,
+    sse_put_retry,
     sse_scan,
     sse_split,
     sse_text,
-    sse_write_data,
+    sse_write_block,
     sse_write_replaced,
     sse_write_text,
 )
 
 from fastsse import _json
-from fastsse.errors import EventTooLarge, InvalidField, LineTooLong
+from fastsse._text import mend
+from fastsse.errors import BlockTooLarge, EventTooLarge, InvalidField, LineTooLong
 
 cdef extern from "Python.h":
     PyObject *new_text "PyUnicode_New" (Py_ssize_t size, Py_UCS4 top) except NULL
@@ -85,9 +90,11 @@ cdef extern from "_event.h":
     int event_prepare(PyTypeObject *type) except -1
 
 __all__ = [
+    "DEFAULT_MAX_BLOCK_SIZE",
     "DEFAULT_MAX_EVENT_SIZE",
     "DEFAULT_MAX_LINE_SIZE",
     "MAX_RETRY",
+    "BlockSplitter",
     "Decoder",
     "Event",
     "LineSplitter",
@@ -98,6 +105,7 @@ __all__ = [
     "encode_many",
 ]
 
+DEFAULT_MAX_BLOCK_SIZE = 16 * 2**20  # bytes
 DEFAULT_MAX_EVENT_SIZE = 16 * 2**20  # bytes
 DEFAULT_MAX_LINE_SIZE = 16 * 2**20  # bytes
 MAX_RETRY = 2**63 - 1  # milliseconds; a longer reconnection time is read as this one
@@ -124,13 +132,17 @@ cdef str _ID = "id"
 cdef str _RETRY_FIELD = "retry"
 
 cdef object _encode_or_refuse = _json.encode_or_refuse
+cdef object _form = _json.form
+cdef object _options = _json.options
 
 
 @cython.final
 @cython.no_gc
 cdef class Event:
     """Event(data, event="message", id="", retry=None)\n--\n
-    What a decoder dispatches (section 9.2.6). Immutable, hashable, equal to its other twin.
+    One event, as a decoder dispatches it (section 9.2.6). Immutable and hashable.
+
+    An event of the compiled twin equals one of the pure twin with the same fields.
 
     Attributes:
         data: the data buffer, lines joined by LF.
@@ -139,10 +151,10 @@ cdef class Event:
         retry: the reconnection time in milliseconds that this block set, or None.
 
     Raises:
-        TypeError: a field is of another type. What it says is checked by `encode`.
+        TypeError: a field has another type. Values are checked only when `encode` writes them.
     """
 
-    # As _event.h says, which makes them attributes.
+    # In the order of _event.h, which makes them attributes.
     cdef str data
     cdef str event
     cdef str id
@@ -157,7 +169,7 @@ cdef class Event:
         self.retry = None if retry is None else _int("retry", retry)
 
     def json(self):
-        """The data parsed as JSON, by the library that `encode_json` writes with.
+        """Parse the data as JSON, with the library that `encode_json` writes with.
 
         Raises:
             ValueError: the data is not JSON.
@@ -165,7 +177,7 @@ cdef class Event:
         return _json.loads(self.data)
 
     def encode(self):
-        """This event as one block. An empty id and the type ``"message"`` are left out.
+        """Write this event as one block. An empty id and the type ``"message"`` are left out.
 
         Raises:
             InvalidField: a field cannot be written; see `encode`.
@@ -203,7 +215,7 @@ cdef class Event:
 
         return restore, _fields(self)
 
-    _is_fastsse_event = True  # how the twins know each other without an import
+    _is_fastsse_event = True  # lets each twin recognise the other's events without importing it
 
 
 event_prepare(<PyTypeObject *> Event)
@@ -216,39 +228,64 @@ cdef tuple _fields(Event event):
 # Going out: section 9.2.5, "Parsing an event stream", read as a grammar to write.
 
 
-def encode(data, *, event=None, id=None, retry=None, comment=None):
+def encode(
+    data,
+    *,
+    event=None,
+    id=None,
+    retry=None,
+    comment=None,
+    surrogates="refuse",
+    line_separators="keep",
+):
     """Write one block: the bytes of one event up to and including its blank line.
 
     Args:
-        data: text, or bytes-like UTF-8; split at CR, LF and CRLF and at nothing else. None
-            writes no data line: such a block carries a comment, an id or a reconnection time, and
-            is never dispatched.
+        data: text, or bytes-like UTF-8; split at CR, LF and CRLF and at nothing else. None writes no data
+            line: such a block carries a comment, an id or a reconnection time, and is never dispatched.
         event: the event type. One line, not empty, only with data.
         id: the last event ID; ``""`` resets it. One line without NUL.
         retry: the reconnection time, integer milliseconds, 0 to `MAX_RETRY`.
         comment: text that receivers ignore; split like data.
+        surrogates: ``"replace"`` writes U+FFFD for each half of a surrogate pair in data that is text.
+        line_separators: ``"escape"`` writes U+0085, U+2028 and U+2029 as escapes in data that is JSON.
 
     Returns:
-        The block, LF line ends, in the order comment, id, event, retry, data. Linear in its size.
+        The block, with LF line ends, in the order comment, id, event, retry, data. The time is
+        linear in the size of the block.
 
     Raises:
         InvalidField: a value cannot be written without changing its meaning. Nothing is repaired.
-        TypeError: a value is of another type.
+        ValueError: `surrogates` or `line_separators` is neither of its two words.
+        TypeError: a value has another type.
     """
+    if surrogates != "refuse" or line_separators != "keep":
+        data = mend(data, surrogates, line_separators)
     if comment is None:
         return _encode(data, event, id, retry)
     return _encode_parts(data, event, id, retry, comment)
 
 
-def encode_json(obj, *, event=None, id=None, retry=None):
-    """Write one block whose data is `obj` as JSON on one line; None is ``null``, and so is NaN.
+def encode_json(
+    obj, *, event=None, id=None, retry=None, surrogates="refuse", line_separators="keep"
+):
+    """Write one block whose data is `obj` as JSON on one line; None and NaN become ``null``.
 
-    By orjson when it is importable, else msgspec, else the standard library.
+    Models, dataclasses, dates and so on have the forms that docs/codec.md lists. The JSON is written by
+    orjson when that can be imported, otherwise by msgspec, otherwise by the standard library, with the
+    same bytes.
+
+    Args:
+        obj: any object that JSON has a form for.
+        event, id, retry, surrogates, line_separators: as `encode`.
 
     Raises:
         InvalidField: as `encode`; also for a string in `obj` with lone surrogates.
-        TypeError, ValueError, RecursionError: JSON cannot say `obj`, or it holds itself.
+        TypeError: JSON has no form for a value in `obj`; the message names its type.
+        ValueError, RecursionError: `obj` contains itself, or is nested too deeply; also what a model raises.
     """
+    if surrogates != "refuse" or line_separators != "keep":
+        return _encode(_json.dumps_mended(obj, surrogates, line_separators), event, id, retry)
     return _encode(_dumps(obj), event, id, retry)
 
 
@@ -269,7 +306,7 @@ def encode_many(events):
     Data comes back with LF for every CR and CRLF: the format has one line end.
 
     Raises:
-        InvalidField: as `encode`. Nothing is returned by halves.
+        InvalidField: as `encode`. None of the blocks is returned then.
         TypeError: an item is not an Event.
     """
     cdef list items = list(events)
@@ -282,7 +319,7 @@ def encode_many(events):
 
 
 cdef Event _own(event):
-    """The other twin's event as ours."""
+    """Copy an event of the other twin into one of this twin."""
     if not getattr(type(event), "_is_fastsse_event", False):
         raise TypeError(f"events must be Event, not {type(event).__name__}")
     return Event(event.data, event.event, event.id, event.retry)
@@ -294,7 +331,7 @@ cdef _encode_event(Event event, id):
 
 
 cdef _encode(data, event, id, retry):
-    """`encode` without a comment."""
+    """Write a block that has no comment."""
     cdef PyObject *block
     block = _block(<PyObject *> data, <PyObject *> event, <PyObject *> id, <PyObject *> retry)
     if block != NULL:
@@ -302,33 +339,20 @@ cdef _encode(data, event, id, retry):
     return _encode_parts(data, event, id, retry, None)
 
 
-# The short road: ASCII names, data of any kind, no comment. Data that is ASCII is taken for one line, whose
-# size is known, until a line end shows. Other data is written where there is room for the most that it can
-# come to, or, when it is large, measured first.
+# The short road: an ASCII id and event type, data of any kind, no comment. ASCII data is written as one line
+# first, because that size is known beforehand; a line end in it makes the writer give up and begin again.
+# Other data is written into scratch memory that the largest possible result fits in, or, when that is too
+# large for the stack, measured first.
 
 
 cdef enum:
     _SCRATCH = 8192  # bytes on the stack, for a block whose size is not known
 
-cdef struct _Block:
-    const unsigned char *id  # ASCII; NULL: none
-    size_t id_size
-    const unsigned char *event  # ASCII; NULL: none
-    size_t event_size
-    const char *retry  # digits, in `digits`; NULL: none
-    size_t retry_size
-    const void *data  # as csrc/sse.h has it: text, length, form
-    size_t length
-    int form
-    bint unknown  # data came as bytes: are they UTF-8?
-    bint line  # data is taken for one line of ASCII
-    char[20] digits
-
 
 cdef PyObject *_encode_raw(
     PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names
 ) except NULL:
-    """`encode` for the calls that it is mostly called with."""
+    """Serve the usual calls of `encode` from their raw arguments; pass others on to the parser."""
     cdef _Fields fields
     cdef PyObject *block = NULL
     if count == 1:
@@ -345,7 +369,7 @@ cdef PyObject *_encode_raw(
 cdef PyObject *_encode_json_raw(
     PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names
 ) except NULL:
-    """`encode_json` for the same calls."""
+    """Serve the usual calls of `encode_json` from their raw arguments; pass others on to the parser."""
     cdef _Fields fields
     cdef PyObject *block
     if count != 1 or not _name(&fields, args, names):
@@ -369,7 +393,7 @@ cdef struct _Fields:
 
 
 cdef inline bint _name(_Fields *fields, PyObject *const *args, PyObject *names) noexcept:
-    """The fields that one positional argument is followed by. False: there are others."""
+    """Sort the keyword arguments into `fields`. Return False when there is an unknown one."""
     cdef Py_ssize_t i
     cdef PyObject *name
     fields.event = fields.id = fields.retry = <PyObject *> None
@@ -389,9 +413,9 @@ cdef inline bint _name(_Fields *fields, PyObject *const *args, PyObject *names) 
 
 
 cdef _dumps(obj):
-    """JSON by the library at once; what it refuses, as the pure twin does it."""
+    """Write JSON with the fast library; when that refuses, do what the pure twin does."""
     try:
-        return _encode_or_refuse(obj)
+        return _encode_or_refuse(obj, _form, _options)
     except Exception:
         pass
     return _json.dumps(obj)
@@ -402,19 +426,19 @@ cdef call_raw _encode_json_any = call_shortcut(encode_json, _encode_json_raw)
 
 
 cdef _owned(PyObject *made):
-    """A new reference as an object."""
+    """Turn a new reference into an object that Cython counts."""
     result = <object> made
     Py_DECREF(made)
     return result
 
 
 cdef inline bint _is_ascii(PyObject *value) except -1:
-    """Whether it is str itself, and all ASCII."""
+    """Return True when `value` is str itself, no subclass, and all ASCII."""
     return PyUnicode_CheckExact(value) and not PyUnicode_READY(value) and PyUnicode_IS_ASCII(value)
 
 
 cdef inline PyObject *_line(PyObject *data) except? NULL:
-    """The block of one line of ASCII, or of UTF-8, and nothing else; NULL when it is not that."""
+    """Write a block of one data line and nothing else. NULL: data is not one line of ASCII, or of UTF-8."""
     cdef const unsigned char *text
     cdef Py_ssize_t size
     cdef int met
@@ -440,7 +464,7 @@ cdef inline PyObject *_line(PyObject *data) except? NULL:
 
 
 cdef inline PyObject *_plain(PyObject *data, PyObject *event, PyObject *id) except? NULL:
-    """The block of one line of ASCII with a type, an id or both, or NULL when it is not that."""
+    """Write a block of one ASCII data line, with a type, an id or both. NULL: a value is not such a line."""
     cdef size_t size
     cdef PyObject *block
     cdef unsigned char *to
@@ -461,7 +485,7 @@ cdef inline PyObject *_plain(PyObject *data, PyObject *event, PyObject *id) exce
     if id != <PyObject *> None:
         memcpy(to, b"id: ", 4)
         to = _put_line(to + 4, id, &met)
-        met = SSE_LINE_END if met else 0  # nor may it have a NUL
+        met = SSE_LINE_END if met else 0  # an id must not have a NUL either
     if event != <PyObject *> None:
         memcpy(to, b"event: ", 7)
         to = _put_line(to + 7, event, &met)
@@ -482,53 +506,54 @@ cdef inline unsigned char *_put_line(unsigned char *to, PyObject *text, int *met
 
 
 cdef PyObject *_block(PyObject *data, PyObject *event, PyObject *id, PyObject *retry) except? NULL:
-    """The block, or NULL when a value wants the long road."""
-    cdef _Block block
+    """Write any block of the short road. NULL: a value needs the long road."""
+    cdef sse_block block
     cdef PyObject *result
     cdef size_t size
     cdef unsigned char *to
     if not _prepare(&block, data, event, id, retry):
         return NULL
     if block.line:
-        size = _size(&block)
+        size = sse_most_block(&block)
         result = new_bytes(NULL, size)
         to = bytes_of(result)
-        if _write(&block, to, to + size) != NULL:
+        if sse_write_block(&block, to, to + size) != NULL:
             return result
         Py_DECREF(result)
         block.line = False
     return _wide_block(&block)
 
 
-cdef PyObject *_wide_block(_Block *block) except? NULL:
-    """The same for data that is not one line of ASCII."""
+cdef PyObject *_wide_block(sse_block *block) except? NULL:
+    """Write a block whose data is not one line of ASCII. NULL: a value needs the long road."""
     cdef unsigned char[_SCRATCH] scratch
-    cdef size_t size = _size(block)
+    cdef size_t size = sse_most_block(block)
     cdef PyObject *result
     cdef unsigned char *to
     cdef unsigned char *end
     if size <= _SCRATCH:
-        end = _write(block, scratch, scratch + size)
+        end = sse_write_block(block, scratch, scratch + size)
         return NULL if end == NULL else new_bytes(<const char *> scratch, end - scratch)
-    size = _size_measured(block)
+    size = sse_measure_block(block)
     result = new_bytes(NULL, size)
     to = bytes_of(result)
-    if _write(block, to, to + size) != NULL:
+    if sse_write_block(block, to, to + size) != NULL:
         return result
     Py_DECREF(result)
     return NULL
 
 
 cdef _blocks(list events):
-    """The blocks of all, or None when one of them wants the long road."""
+    """Write the blocks of all events. None: one of them needs the long road."""
     blocks = _blocks_of(events, False)
     return _blocks_of(events, True) if blocks is None else blocks
 
 
 cdef size_t _sum_sizes(list events, bint measured):
-    """What the blocks of all come to, where ASCII is taken for one line unless `measured`.
+    """Sum the sizes of the blocks of all events; ASCII data counts as one line unless `measured`.
 
-    To the byte: a large block that is made smaller in the end is a new one from the system every time.
+    The sum is exact to the byte, because shrinking a large result in the end costs new memory from the
+    system every time.
     """
     cdef Event event
     cdef PyObject *data
@@ -557,13 +582,16 @@ cdef size_t _sum_sizes(list events, bint measured):
 
 
 cdef size_t _size_of_retry(retry) except? 0:
-    cdef _Block block
+    cdef sse_block block
     return block.retry_size + 8 if _digits(&block, retry) else 0
 
 
 cdef _blocks_of(list events, bint measured):
-    """The same, also None when ASCII that was not measured has several lines."""
-    cdef _Block block
+    """Write the blocks of all events into one result of the size that `_sum_sizes` gives.
+
+    None: an event needs the long road, or, unless `measured`, ASCII data has several lines.
+    """
+    cdef sse_block block
     cdef Event event
     cdef Py_ssize_t i
     cdef PyObject *id
@@ -587,13 +615,13 @@ cdef _blocks_of(list events, bint measured):
         if (
             not _prepare(&block, <PyObject *> event.data, name, id, <PyObject *> event.retry)
             or block.line
-            and _size(&block) > <size_t> (stop - to)
+            and sse_most_block(&block) > <size_t> (stop - to)
         ):
             return None
-        end = _write(&block, to, stop)
+        end = sse_write_block(&block, to, stop)
         if end == NULL and measured and block.line:
             block.line = False
-            end = _write(&block, to, stop)
+            end = sse_write_block(&block, to, stop)
         if end == NULL:
             return None
         to = end
@@ -608,13 +636,13 @@ cdef inline bint _is_message(Event event) noexcept:
 
 
 cdef inline bint _prepare(
-    _Block *block, PyObject *data, PyObject *event, PyObject *id, PyObject *retry
+    sse_block *block, PyObject *data, PyObject *event, PyObject *id, PyObject *retry
 ) except -1:
-    """Look at every part. False: a value wants the long road."""
+    """Fill in `block` from the values. Return False when a value needs the long road."""
     block.id = NULL
     block.event = NULL
     block.retry = NULL
-    block.unknown = False
+    block.unchecked = False
     block.form = SSE_BYTES
     if id != <PyObject *> None:
         if not _is_ascii(id):
@@ -637,101 +665,26 @@ cdef inline bint _prepare(
         return True
     if PyBytes_CheckExact(data):
         block.line = True
-        block.unknown = True
+        block.unchecked = True
         block.data = bytes_of(data)
         block.length = size_of(data)
         return True
     return False
 
 
-cdef bint _digits(_Block *block, retry) except -1:
+cdef bint _digits(sse_block *block, retry) except -1:
     cdef int overflow = 0
     cdef uint64_t number
-    cdef char *at = &block.digits[20]
     if type(retry) is not int:
         return False
     number = PyLong_AsLongLongAndOverflow(retry, &overflow)
     if overflow or number > _MAX_RETRY:
         return False
-    while True:
-        at -= 1
-        at[0] = <char> (48 + number % 10)
-        number //= 10
-        if number == 0:
-            break
-    block.retry = at
-    block.retry_size = &block.digits[20] - at
+    sse_put_retry(block, number)
     return True
 
 
-cdef inline size_t _size(const _Block *block) noexcept:
-    """The bytes that the block comes to, if its data is one line of ASCII, or the most."""
-    return _size_with(block, block.length + 7 if block.line else sse_most(block.length))
-
-
-cdef size_t _size_measured(const _Block *block) noexcept:
-    """The bytes that the block comes to."""
-    cdef sse_lines lines = sse_measure_lines(block.data, block.length, block.form)
-    return _size_with(block, lines.size + 7 * lines.lines)
-
-
-cdef inline size_t _size_with(const _Block *block, size_t data) noexcept:
-    cdef size_t size = data + 1  # the blank line
-    if block.id != NULL:
-        size += block.id_size + 5
-    if block.event != NULL:
-        size += block.event_size + 8
-    if block.retry != NULL:
-        size += block.retry_size + 8
-    return size
-
-
-cdef inline unsigned char *_write(
-    const _Block *block, unsigned char *to, const unsigned char *stop
-) noexcept:
-    """Write the block and return its end; NULL when a value is not the one line that it was taken for."""
-    cdef int met
-    if block.id != NULL:
-        memcpy(to, b"id: ", 4)
-        if sse_copy_line(to + 4, block.id, block.id_size):  # a line end or a NUL
-            return NULL
-        to += 4 + block.id_size
-        to[0] = _LF
-        to += 1
-    if block.event != NULL:
-        memcpy(to, b"event: ", 7)
-        if sse_copy_line(to + 7, block.event, block.event_size) & SSE_LINE_END:
-            return NULL
-        to += 7 + block.event_size
-        to[0] = _LF
-        to += 1
-    if block.retry != NULL:
-        memcpy(to, b"retry: ", 7)
-        memcpy(to + 7, block.retry, block.retry_size)
-        to += 7 + block.retry_size
-        to[0] = _LF
-        to += 1
-    if block.line:
-        memcpy(to, b"data: ", 6)
-        met = sse_copy_line(to + 6, <const unsigned char *> block.data, block.length)
-        if met & SSE_LINE_END:
-            return NULL
-        if met & SSE_NOT_ASCII and not sse_is_utf8(<const unsigned char *> block.data, block.length):
-            return NULL
-        to += 6 + block.length
-        to[0] = _LF
-        to += 1
-    else:
-        if block.unknown and not sse_is_utf8(<const unsigned char *> block.data, block.length):
-            return NULL
-        to = sse_write_data(to, stop, block.data, block.length, block.form)
-        if to == NULL:
-            return NULL
-    to[0] = _LF
-    return to + 1
-
-
-# The long road: the pure twin's text.
+# The long road: the same text as in the pure twin.
 
 
 cdef _encode_parts(data, event, id, retry, comment):
@@ -768,7 +721,7 @@ cdef _encode_many_parts(list events):
 
 
 cdef bytes _data(data):
-    """The data lines: one for each line of the value, so "a\\n" makes two and "" makes one."""
+    """Write the data lines, one for each line of the value: "a\\n" has two lines, "" has one."""
     cdef bytes value
     if isinstance(data, str):
         given = _exact_str(data)
@@ -787,7 +740,7 @@ cdef bytes _comment(text):
     cdef list parts = []
     value = _str("comment", text, " or None")
     lines = value.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    # Not a list comprehension: Cython 3.3 frees an item twice when its list cannot grow.
+    # No list comprehension here: when its list cannot grow, Cython 3.3 frees an item twice.
     for line in lines:
         parts.append(f": {line}\n" if line else ":\n")
     return _utf8("comment", "".join(parts), value)
@@ -835,7 +788,7 @@ cdef _int(str name, value):
 
 
 cdef str _exact_str(value):
-    """The text itself: a subclass's own methods (an Enum's `__format__`) could write other text."""
+    """Return plain str, because methods of a subclass (an Enum's `__format__`) could write other text."""
     return <str> value if type(value) is str else str.__str__(value)
 
 
@@ -844,7 +797,7 @@ cdef _exact_int(value):
 
 
 cdef bytes _bytes(value, str otherwise):
-    """One contiguous copy of a bytes-like value, or the value itself when it is bytes."""
+    """Return the value itself when it is bytes, otherwise one contiguous copy of it."""
     if type(value) is bytes:
         return <bytes> value
     try:
@@ -860,7 +813,7 @@ cdef bytes _bytes(value, str otherwise):
 
 
 cdef enum:
-    _KEPT = 65536  # bytes of buffer that are kept for the next line, event or result
+    _KEPT = 65536  # bytes: a larger buffer is freed after use, a smaller one kept for the next line or event
 
 # A buffer that grows by doubling.
 cdef struct _Buffer:
@@ -871,7 +824,7 @@ cdef struct _Buffer:
 
 
 cdef int _reserve(void **block, size_t *room, size_t unit, size_t needed) except -1:
-    """Let `block` have room for `needed` units."""
+    """Give `block` room for at least `needed` units; the room at least doubles."""
     cdef size_t more = 2 * room[0] if room[0] else 64
     cdef void *moved
     while more < needed:
@@ -909,8 +862,9 @@ cdef void _free(_Buffer *buffer) noexcept:
     buffer.high = 0
 
 
-# What a feed has found. Not a list from the start: its size is not known, and making a list may run the
-# collector and so anybody's code, which must wait until our own state is whole.
+# The lines or events that one feed has found. They become a list at the end only: the size is not known
+# before, and making a list may run the garbage collector and so anybody's code, which must not see this
+# object's state half changed.
 cdef struct _Found:
     PyObject **items
     size_t size
@@ -926,7 +880,7 @@ cdef int _grow(_Found *found, PyObject *item) except -1:
 
 
 cdef inline int _add(_Found *found, PyObject *item) except -1:
-    """Take over `item`, also when it fails."""
+    """Append `item` and take over its reference, also when memory runs out."""
     if found.size == found.room:
         _grow(found, item)
     found.items[found.size] = item
@@ -971,7 +925,7 @@ cdef inline list _list_one(_Found *found):
 
 
 cdef void _drop(_Found *found, bint all) noexcept:
-    """Let go of what was found, and of the memory, if there is much of it."""
+    """Release what was found; free the memory too when `all`, or when there is much of it."""
     while found.size:
         found.size -= 1
         Py_DECREF(found.items[found.size])
@@ -981,16 +935,16 @@ cdef void _drop(_Found *found, bint all) noexcept:
         found.room = 0
 
 
-# Chunks in, complete lines out; linear for every way to cut the input.
+# Splits chunks into complete lines, in linear time however the input is cut.
 cdef struct _Lines:
-    # The line that no line end has closed yet. Appended to, never searched again.
+    # The line that no line end has closed yet. New bytes are appended; none is searched twice.
     _Buffer pending
     # The last chunk ended in CR, which closed its line; an LF that comes next belongs to that CR.
     bint swallow
 
 
 cdef inline void _begin(_Lines *lines, sse_scan *scan, bytes chunk) noexcept:
-    """Let the lines of a chunk be looked for."""
+    """Prepare `scan` to find the lines of a chunk."""
     cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(chunk)
     cdef size_t size = PyBytes_GET_SIZE(chunk)
     cdef size_t skip = 1 if size and lines.swallow and text[0] == _LF else 0
@@ -1000,7 +954,7 @@ cdef inline void _begin(_Lines *lines, sse_scan *scan, bytes chunk) noexcept:
 
 
 cdef inline int _complete(_Lines *lines, sse_line *first) except -1:
-    """The first line of a chunk ends what is pending."""
+    """Put what is pending before the first line that a chunk completes."""
     if lines.pending.size:
         _append(&lines.pending, first)
         first.text = lines.pending.bytes
@@ -1011,19 +965,19 @@ cdef inline int _complete(_Lines *lines, sse_line *first) except -1:
 
 cdef class LineSplitter:
     """LineSplitter(*, max_line_size=16777216)\n--\n
-    Bytes in, lines out: CR, LF and CRLF end a line, wherever the chunks are cut.
+    Splits bytes into lines at CR, LF and CRLF, wherever the chunks are cut.
 
     Args:
-        max_line_size: bytes that one line may have, its line end not counted; None for no limit.
+        max_line_size: bytes that one line may have, without its line end; None for no limit.
 
-    A CR at the end of a chunk ends its line at once. An unfinished line waits for more, or for
-    `reset`. Threads may share a splitter: each `feed` is one step.
+    A CR at the end of a chunk ends its line at once. An unfinished line is kept until its line end
+    comes, or `reset` is called. Threads may share a splitter: each `feed` is atomic.
     """
 
     cdef object _max_line_size
     cdef size_t _limit
     cdef _Lines _lines
-    cdef bint _failed  # a line was too long: what follows cannot be told apart any more
+    cdef bint _failed  # a line was too long, so the lines after it cannot be told apart
     cdef _Found _found
 
     def __cinit__(self):
@@ -1050,7 +1004,8 @@ cdef class LineSplitter:
         """Take the next chunk (any bytes-like object) and return the lines that it completes.
 
         Raises:
-            LineTooLong: with the lines before it in ``.lines``; and again until `reset`.
+            LineTooLong: a line is over the limit; ``.lines`` has the lines before it. Every later
+                `feed` raises it again, until `reset`.
             TypeError: `chunk` is not bytes-like.
         """
         cdef bytes text = <bytes> chunk if type(chunk) is bytes else _bytes(chunk, _CHUNK)
@@ -1065,7 +1020,7 @@ cdef class LineSplitter:
 
     @cython.critical_section
     def reset(self):
-        """Begin a new stream: the unfinished line is dropped, a failure forgotten."""
+        """Begin a new stream: drop the unfinished line, forget a failure."""
         self._start()
 
     @cython.final
@@ -1098,30 +1053,312 @@ cdef class LineSplitter:
         raise LineTooLong(self._max_line_size, _list(&self._found))
 
 
-cdef class Decoder:
-    """Decoder(*, last_event_id="", max_event_size=16777216, on_comment=None)\n--\n
-    Bytes in, events out, as the standard says (section 9.2.6). No I/O, no clock.
+cdef class BlockSplitter:
+    """BlockSplitter(*, max_block_size=16777216)\n--\n
+    Splits an event stream into its blocks and leaves every byte as it is: for relays.
 
     Args:
-        last_event_id: what the stream begins with: the id that a reconnecting client sent.
+        max_block_size: bytes that one block may have, not counting the line end of its blank line; None for
+            no limit.
+
+    A block is the bytes of one event up to and including its blank line (section 9.2.5); each further blank
+    line is a block of its own. The blocks, joined with what `finish` gives, are the input: a byte-order mark,
+    comments and unknown fields stay where they are. The time is linear in the input, and memory holds one
+    unfinished block at most.
+
+    A CR at the end of a chunk may be the first half of a CRLF. Where the line before ended in CRLF, or where
+    the block is nothing but this blank line, the block waits for the next byte. Any other block ends at its
+    CR at once; an LF that comes next is then given as a block of its own, which says nothing.
+
+    Threads may share a splitter: each call is atomic.
+    """
+
+    cdef object _max_block_size
+    cdef size_t _limit
+    cdef _Buffer _pending  # the block that is not given yet
+    cdef bint _held  # it is whole, and waits for the LF that may follow its last CR
+    cdef bint _first  # the first line has not ended: a byte-order mark may begin it
+    cdef bint _new_line  # the next byte begins a line
+    cdef bint _after_cr  # the last byte was CR
+    cdef bint _after_crlf  # the last two bytes were CRLF
+    cdef bint _failed  # a block was too large
+    cdef _Found _found
+
+    def __cinit__(self):
+        self._limit = SIZE_MAX
+        self._start()
+
+    @cython.critical_section
+    def __init__(self, *, max_block_size=DEFAULT_MAX_BLOCK_SIZE):
+        self._max_block_size = _limit("max_block_size", max_block_size)
+        self._limit = _bound(self._max_block_size)
+        self._start()
+
+    def __dealloc__(self):
+        _free(&self._pending)
+        _drop(&self._found, True)
+
+    @cython.final
+    cdef void _start(self) noexcept:
+        _clear(&self._pending)
+        self._held = False
+        self._first = True
+        self._new_line = True
+        self._after_cr = False
+        self._after_crlf = False
+        self._failed = False
+
+    @property
+    def pending(self):
+        """The bytes that are held: those of the block that is not given yet."""
+        with cython.critical_section(self):
+            return self._pending.size
+
+    @cython.critical_section
+    def feed(self, chunk, /):
+        """Take the next chunk (any bytes-like object) and return the blocks that it completes.
+
+        A chunk that is one whole block is returned itself; any other block is copied once.
+
+        Raises:
+            BlockTooLarge: a block is over the limit; ``.blocks`` has the blocks before it. Every later call
+                raises it again, until `reset`.
+            TypeError: `chunk` is not bytes-like.
+        """
+        cdef bytes text = <bytes> chunk if type(chunk) is bytes else _bytes(chunk, _CHUNK)
+        return self._blocks(text)
+
+    @cython.critical_section
+    def feed_joined(self, chunk, /):
+        """Take the next chunk and return the blocks that it completes, joined: the same bytes as `feed`.
+
+        A chunk that begins and ends between two blocks is returned itself. Only the last blank line is looked
+        for, from the end, where no block can be over the limit.
+
+        Raises:
+            BlockTooLarge, TypeError: as `feed`.
+        """
+        cdef bytes text = <bytes> chunk if type(chunk) is bytes else _bytes(chunk, _CHUNK)
+        cdef size_t end = self._end(text)
+        if end:
+            return self._pass(text, end)
+        blocks = self._blocks(text)
+        return b"".join(blocks) if blocks else b""
+
+    @cython.critical_section
+    def finish(self):
+        """End the stream, and begin a new one.
+
+        Returns:
+            The blocks that the end completes: one that waited for an LF, or none. And the bytes of the last
+            block when no blank line has ended it, which a decoder discards.
+
+        Raises:
+            BlockTooLarge: as `feed`.
+        """
+        cdef bint held = self._held
+        if self._failed:
+            raise BlockTooLarge(self._max_block_size, [])
+        rest = _owned(new_bytes(<const char *> self._pending.bytes, self._pending.size))
+        self._start()
+        return ([rest], b"") if held else ([], rest)
+
+    @cython.critical_section
+    def reset(self):
+        """Begin a new stream: drop the unfinished block, forget a failure."""
+        self._start()
+
+    @cython.final
+    cdef list _blocks(self, bytes chunk):
+        if self._failed:
+            raise BlockTooLarge(self._max_block_size, [])
+        try:
+            if PyBytes_GET_SIZE(chunk):
+                self._split(chunk)
+            return _list(&self._found)
+        finally:
+            if self._found.size:
+                _drop(&self._found, False)
+
+    @cython.final
+    cdef int _split(self, bytes chunk) except -1:
+        """Find the blank lines of a chunk, cut after each, and keep what is left. The chunk is not empty."""
+        cdef sse_line[SSE_LINES] lines
+        cdef sse_scan scan
+        cdef size_t found, i
+        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(chunk)
+        cdef const unsigned char *stop = text + PyBytes_GET_SIZE(chunk)
+        cdef const unsigned char *start = self._begin(chunk, text)  # of the block
+        cdef const unsigned char *end  # of the line, after its line end
+        sse_begin(&scan, start, stop - start)
+        if text < start and self._pending.size:
+            start = text  # the LF that belongs to the line before is a part of the unfinished block
+        while scan.block < scan.end:
+            found = sse_split(&scan, lines)
+            for i in range(found):
+                if self._is_blank(&lines[i]):
+                    end = lines[i + 1].text if i + 1 < found else scan.rest.text
+                    self._check(lines[i].text + lines[i].size - start)
+                    if end == stop and self._waits(start, text, stop):
+                        self._held = True
+                    else:
+                        _add(&self._found, self._cut(chunk, start, end))
+                        start = end
+                self._new_line = True
+        if scan.rest.size:
+            self._new_line = False
+        self._keep(start, stop)
+        if not self._held:
+            self._check(0)
+        self._after_crlf = (stop - 1)[0] == _LF and (
+            (stop - 2)[0] == _CR if stop - text > 1 else self._after_cr
+        )
+        self._after_cr = (stop - 1)[0] == _CR
+        return 0
+
+    @cython.final
+    cdef const unsigned char *_begin(self, bytes chunk, const unsigned char *text) except NULL:
+        """Finish what a CR at the end of the last chunk has left open; return where the chunk goes on."""
+        cdef bint lf = self._after_cr and text[0] == _LF
+        if self._held or lf and not self._pending.size:
+            self._held = False
+            _add(&self._found, self._cut(chunk, text, text + lf))
+        return text + lf
+
+    @cython.final
+    cdef inline bint _is_blank(self, const sse_line *line) noexcept:
+        """Return True when a line, or the rest of one, is blank; the first may have a byte-order mark."""
+        cdef bint first = self._first
+        self._first = False
+        if first and self._pending.size + line.size == _BOM_SIZE:
+            return _is_bom(self._pending.bytes, self._pending.size, line.text, line.size)
+        return self._new_line and line.size == 0
+
+    @cython.final
+    cdef bint _waits(
+        self, const unsigned char *start, const unsigned char *text, const unsigned char *stop
+    ) noexcept:
+        """Return True when an LF would belong to the CR that ends a block, which has `start` to `stop`."""
+        cdef size_t size = self._pending.size + (stop - start) - 1
+        cdef size_t before = stop - text - 1
+        if (stop - 1)[0] != _CR:
+            return False
+        if size == 0 or size == _BOM_SIZE and _is_bom(
+            self._pending.bytes, self._pending.size, start, size - self._pending.size
+        ):
+            return True
+        if before == 0:
+            return self._after_crlf
+        return (stop - 2)[0] == _LF and ((stop - 3)[0] == _CR if before > 1 else self._after_cr)
+
+    @cython.final
+    cdef PyObject *_cut(
+        self, bytes chunk, const unsigned char *start, const unsigned char *end
+    ) except NULL:
+        """Make the block that is pending and ends with this part of the chunk."""
+        cdef size_t size = end - start
+        cdef size_t pending = self._pending.size
+        cdef PyObject *block
+        if pending == 0:
+            if size == <size_t> PyBytes_GET_SIZE(chunk):
+                return Py_NewRef(<PyObject *> chunk)
+            return new_bytes(<const char *> start, size)
+        block = new_bytes(NULL, pending + size)
+        sse_copy(bytes_of(block), self._pending.bytes, pending)
+        sse_copy(bytes_of(block) + pending, start, size)
+        _clear(&self._pending)
+        return block
+
+    @cython.final
+    cdef int _keep(self, const unsigned char *start, const unsigned char *stop) except -1:
+        """Add a part of the chunk to what is pending."""
+        cdef sse_line part
+        part.text = start
+        part.size = stop - start
+        part.high = 0
+        return _append(&self._pending, &part)
+
+    @cython.final
+    cdef size_t _end(self, bytes chunk) noexcept:
+        """Return where the last blank line in a chunk ends; 0 where its lines must be looked at in turn."""
+        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(chunk)
+        cdef size_t size = PyBytes_GET_SIZE(chunk)
+        cdef size_t at = size
+        cdef size_t least = size - _FROM_END if size > _FROM_END else 1
+        if self._failed or self._first or size < 2 or text[size - 1] == _CR:
+            return 0
+        if size > self._limit or self._pending.size > self._limit - size:
+            return 0
+        while at > least:
+            at -= 1
+            if text[at] == _LF and text[at - 1] == _LF:
+                return at + 1
+            if text[at] == _CR and (text[at - 1] == _LF or text[at - 1] == _CR):
+                return at + 2 if text[at + 1] == _LF else at + 1
+        return 0
+
+    @cython.final
+    cdef bytes _pass(self, bytes chunk, size_t end):
+        """Give what is pending and the chunk up to `end`, where a blank line ends."""
+        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(chunk)
+        cdef const unsigned char *stop = text + PyBytes_GET_SIZE(chunk)
+        cdef bytes passed = _owned(self._cut(chunk, text, text + end))
+        self._keep(text + end, stop)
+        self._held = self._after_cr = False
+        self._new_line = (stop - 1)[0] == _LF
+        self._after_crlf = (stop - 1)[0] == _LF and (stop - 2)[0] == _CR
+        return passed
+
+    @cython.final
+    cdef inline int _check(self, size_t more) except -1:
+        """Fail when the pending bytes and `more` are over the limit."""
+        if self._pending.size + more > self._limit:
+            self._failed = True
+            _clear(&self._pending)
+            raise BlockTooLarge(self._max_block_size, _list(&self._found))
+        return 0
+
+
+cdef enum:
+    _BOM_SIZE = 3
+    _FROM_END = 1024  # bytes that are searched backwards, one by one; beyond them sse_split is faster
+
+
+cdef bint _is_bom(
+    const unsigned char *head, size_t head_size, const unsigned char *tail, size_t tail_size
+) noexcept:
+    """Return True when two parts, three bytes together, are a byte-order mark."""
+    cdef const unsigned char *mark = b"\xef\xbb\xbf"
+    return (head_size == 0 or memcmp(head, mark, head_size) == 0) and (
+        tail_size == 0 or memcmp(tail, mark + head_size, tail_size) == 0
+    )
+
+
+cdef class Decoder:
+    """Decoder(*, last_event_id="", max_event_size=16777216, on_comment=None)\n--\n
+    Decodes the bytes of an event stream into events (section 9.2.6). Has no I/O and no clock.
+
+    Args:
+        last_event_id: the last event ID before the first event: the one that a reconnecting client sent.
         max_event_size: bytes that the data buffer and the current line may have together; None for
             no limit.
         on_comment: called with the text of each comment, without its colon and one leading space.
 
-    There is nothing to finish: the standard discards an event whose blank line never came. Threads
-    may share a decoder: each `feed` is one step (with `on_comment`, another meanwhile is refused).
+    No call is needed at the end of a stream: the standard discards an event whose blank line never
+    came. Threads may share a decoder: each `feed` is atomic. With `on_comment`, a second `feed` while
+    the first still runs raises RuntimeError.
     """
 
     cdef object _max_event_size
-    cdef size_t _limit  # the same, or SIZE_MAX
+    cdef size_t _limit  # max_event_size, or SIZE_MAX for no limit
     cdef object _on_comment
     cdef str _last_event_id  # the stream's: moves at a blank line
     cdef object _retry  # the reconnection time: moves at its own line
-    cdef bint _feeding  # on_comment must not feed us while we feed
+    cdef bint _feeding  # True while on_comment may run, which must not call this decoder
     cdef _Lines _lines
     cdef bint _bom  # the next line is the stream's first: a byte-order mark may stand before it
     cdef _Buffer _data  # the data buffer as earlier chunks left it, each value with its LF
-    cdef sse_line *_values  # the data buffer as it is: that of _data, then a value a line
+    cdef sse_line *_values  # the data buffer now: first the value in _data, then one for each data line
     cdef size_t _count
     cdef size_t _room
     cdef size_t _data_size  # its size in bytes, each value with its LF
@@ -1191,7 +1428,8 @@ cdef class Decoder:
         """Take the next chunk (any bytes-like object) and return the events that it dispatches.
 
         Raises:
-            EventTooLarge: with the events before it in ``.events``; and again until `reset`.
+            EventTooLarge: an event is over the limit; ``.events`` has the events before it. Every
+                later `feed` raises it again, until `reset`.
             RuntimeError: called from within `on_comment`, or after `on_comment` has raised.
             TypeError: `chunk` is not bytes-like.
         """
@@ -1210,7 +1448,7 @@ cdef class Decoder:
 
     @cython.critical_section
     def reset(self):
-        """Begin a new stream: buffers dropped, a failure forgotten, a byte-order mark may come.
+        """Begin a new stream: drop the buffers, forget a failure, accept a byte-order mark again.
 
         `last_event_id` and `retry` are kept: a client that reconnects needs both.
 
@@ -1228,7 +1466,7 @@ cdef class Decoder:
         cdef sse_scan scan
         cdef size_t found
         cdef bint first = True
-        self._count = 0  # a feed that ran out of memory may have left some, of a chunk that is gone
+        self._count = 0  # a feed that ran out of memory may have left values of a chunk that is gone
         if self._data.size:
             self._recall()
         _begin(&self._lines, &scan, chunk)
@@ -1251,7 +1489,7 @@ cdef class Decoder:
 
     @cython.final
     cdef int _recall(self) except -1:
-        """What stands in _data is the first of the values."""
+        """Make the content of _data the first of the values."""
         cdef sse_line value
         value.text = self._data.bytes
         value.size = self._data.size - 1  # without the last LF
@@ -1260,7 +1498,7 @@ cdef class Decoder:
 
     @cython.final
     cdef int _keep(self) except -1:
-        """The values go to _data: the chunk in which they stand is not ours."""
+        """Copy the values to _data, because the chunk that they point into belongs to the caller."""
         cdef sse_line lf
         cdef size_t i
         lf.text = <const unsigned char *> b"\n"
@@ -1274,7 +1512,7 @@ cdef class Decoder:
 
     @cython.final
     cdef void _forget(self) noexcept:
-        """No more values, nor room for very many."""
+        """Drop the values, and their memory when it has room for very many."""
         self._count = 0
         if self._room * sizeof(sse_line) > _KEPT:
             PyMem_Free(self._values)
@@ -1291,7 +1529,7 @@ cdef class Decoder:
 
     @cython.final
     cdef int _interpret(self, sse_line *line, sse_line *stop) except -1:
-        """The standard's steps for each line. A state machine: long, and better in one piece."""
+        """Follow the standard's steps for each line. A state machine: long, and better in one piece."""
         if self._bom:
             self._bom = False
             if line.size >= 3 and memcmp(line.text, b"\xef\xbb\xbf", 3) == 0:
@@ -1306,7 +1544,7 @@ cdef class Decoder:
                 if self._count or line + 1 == stop or line[1].size:
                     line = self._note(line, stop)
                     continue
-                # One line of data and a blank one, as most events are: it need not be noted down.
+                # One data line and a blank line, as in most events: the value needs no place in _values.
                 _after_data(line)
                 self._dispatch(_text_of(line))
                 line += 2
@@ -1326,7 +1564,7 @@ cdef class Decoder:
 
     @cython.final
     cdef sse_line *_note(self, sse_line *line, sse_line *stop) except NULL:
-        """Note down the data lines from here on; returns the first line that is none."""
+        """Add the data lines from here on to _values; return the first line that is not one."""
         cdef size_t size = self._data_size
         cdef size_t needed = self._count + (stop - line)
         cdef sse_line *to
@@ -1349,7 +1587,7 @@ cdef class Decoder:
 
     @cython.final
     cdef inline int _dispatch(self, PyObject *text) except -1:
-        """Make the event of a block and take over its data."""
+        """Add the event of a finished block; take over the reference to its data."""
         _add(
             &self._found,
             event_new(
@@ -1365,7 +1603,7 @@ cdef class Decoder:
 
     @cython.final
     cdef inline void _close(self) noexcept:
-        """The blank line, but for the event."""
+        """Do what a blank line does besides dispatching: set the last event ID, clear the other fields."""
         if self._last_event_id is not self._id:
             self._last_event_id = self._id
         if self._event is not _MESSAGE:
@@ -1375,7 +1613,7 @@ cdef class Decoder:
 
     @cython.final
     cdef int _field(self, sse_line *line) except -1:
-        """Every line but a blank one and data that is not empty."""
+        """Interpret a line that is not blank, and no data field with a value."""
         cdef size_t i
         if line.text[0] == _COLON:
             if self._on_comment is not None:
@@ -1404,7 +1642,7 @@ cdef class Decoder:
 
     @cython.final
     cdef str _type(self, const sse_line *value):
-        """The event type; the same object when it is the same again."""
+        """Return the event type; when it equals the last one, the same object, which costs no new text."""
         if value.size == 0:
             return _MESSAGE
         if value.high:
@@ -1418,7 +1656,7 @@ cdef class Decoder:
 
     @cython.final
     cdef int _take_guarded(self, bytes chunk) except -1:
-        """The same while a caller's code may run: it must neither feed us nor raise unnoticed."""
+        """Take a chunk while `on_comment` may run: refuse its calls to us, and remember if it raises."""
         self._feeding = True
         self._failure = "on_comment raised"
         try:
@@ -1451,19 +1689,19 @@ cdef inline bint _is_field(const sse_line *line, const char *name, size_t size) 
 
 
 cdef inline bint _is_data(const sse_line *line) noexcept:
-    """Whether it is a data field with a value, as most lines are."""
+    """Return True when the line is a data field with a value, as most lines are."""
     return line.size >= 6 and memcmp(line.text, b"data:", 5) == 0
 
 
 cdef inline void _after_data(sse_line *line) noexcept:
-    """The value of such a line."""
+    """Cut a line of which `_is_data` is true to its value."""
     cdef size_t skip = 6 if line.text[5] == _SPACE else 5
     line.text += skip
     line.size -= skip
 
 
 cdef inline void _after_colon(sse_line *line, size_t name) noexcept:
-    """The value of a field, without its colon and one leading space."""
+    """Cut a line to the value of its field, without the name, the colon and one leading space."""
     cdef size_t skip = name
     if skip < line.size:
         skip += 1
@@ -1481,7 +1719,7 @@ cdef str _str_of(const sse_line *value):
 
 
 cdef inline PyObject *_text_of(const sse_line *value) except NULL:
-    """A value as text, with U+FFFD for what is not UTF-8."""
+    """Decode a value as UTF-8, with U+FFFD for each part that is not UTF-8."""
     cdef PyObject *text
     if value.high:
         return _joined_high(value, 1)
@@ -1491,7 +1729,7 @@ cdef inline PyObject *_text_of(const sse_line *value) except NULL:
 
 
 cdef PyObject *_joined(const sse_line *values, size_t count) except NULL:
-    """Values as text, joined by LF, with U+FFFD for what is not UTF-8."""
+    """Join values by LF and decode them, with U+FFFD for each part that is not UTF-8."""
     cdef size_t i
     cdef size_t size = count - 1
     cdef uint64_t high = 0
@@ -1507,7 +1745,7 @@ cdef PyObject *_joined(const sse_line *values, size_t count) except NULL:
 
 
 cdef PyObject *_joined_high(const sse_line *values, size_t count) except NULL:
-    """The same for what is not ASCII."""
+    """Join and decode values of which some are not ASCII."""
     cdef size_t i
     cdef size_t length = count - 1
     cdef uint32_t top = 0x7F
@@ -1538,7 +1776,7 @@ cdef PyObject *_joined_high(const sse_line *values, size_t count) except NULL:
 
 
 cdef PyObject *_joined_replaced(const sse_line *values, size_t count) except NULL:
-    """The same for what is not UTF-8."""
+    """Join and decode values of which some are not UTF-8. Slower."""
     cdef size_t i
     cdef size_t length = count - 1
     cdef uint32_t top = 0x7F
@@ -1561,7 +1799,7 @@ cdef PyObject *_joined_replaced(const sse_line *values, size_t count) except NUL
 
 
 def decode(stream):
-    """The events of a whole event stream that is in memory already; no size limit.
+    """Decode a whole event stream that is in memory already. No event is too large.
 
     Raises:
         TypeError: `stream` is not bytes-like.

@@ -8,5 +8,5 @@ __all__ = ["Event", "restore"]
 
 
 def restore(data: str, event: str, id: str, retry: int | None) -> Event:
-    """Make what a pickle says, whichever twin wrote it: the pickle names this function, and no twin."""
+    """Make the Event that a pickle describes. The pickle names this function, so either twin can read it."""
     return Event(data, event, id, retry)

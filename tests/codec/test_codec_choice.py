@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from twins import INSTALL, is_set
+from support.twins import INSTALL, is_set
 
 import fastsse
 from fastsse import _codec, _codec_py, event
@@ -59,7 +59,7 @@ needs_build = pytest.mark.skipif(not BUILT, reason=f"no compiled twin here; {INS
 
 
 def report(*blocked: str, **environment: str) -> dict[str, Any]:
-    """What a fresh interpreter chooses; the modules that are blocked cannot be imported there."""
+    """Let a fresh interpreter choose, where some modules cannot be imported, and return what it chose."""
     inherited = {k: v for k, v in os.environ.items() if k != "FASTSSE_NO_EXTENSIONS"}
     ran = subprocess.run(
         [sys.executable, "-c", REPORT, *blocked],

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from standard import MAX_RETRY, Fields, fields_of, read
+from support.standard import MAX_RETRY, Fields, fields_of, read
 
 MIB = 2**20
 
@@ -576,11 +576,8 @@ class TestJson:
 
         assert Fields("null", "e") == fields_of(event)
 
-    @pytest.mark.parametrize("obj", [object(), {1, 2}, 1j], ids=["object", "set", "complex"])
+    @pytest.mark.parametrize("obj", [object(), b"a", 1j], ids=["object", "bytes", "complex"])
     def test_what_json_cannot_say_is_refused(self, codec: ModuleType, obj: Any) -> None:
-        if obj == {1, 2} and codec._json.LIBRARY == "msgspec":
-            pytest.skip("msgspec writes a set as a list")
-
         with pytest.raises(TypeError):
             codec.encode_json(obj)
 

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from fastsse import (
+    BlockTooLarge,
     Event,
     EventTooLarge,
     FastSSEError,
     InvalidField,
     LimitExceeded,
     LineTooLong,
+    SettingError,
     errors,
 )
 
@@ -27,6 +29,8 @@ ERRORS: dict[str, FastSSEError] = {
     "a field of None": InvalidField("data", None, "leaves nothing to write"),
     "a limit": LimitExceeded(5, []),
     "a line": LineTooLong(5, [b"a", b""]),
+    "a block": BlockTooLarge(5, [b"a\n\n"]),
+    "a setting": SettingError("retry -1: must be 0 to 5"),
     "an event": EventTooLarge(5, [Event("a", "x", "1", 5)]),
 }
 every_error = pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
@@ -50,7 +54,9 @@ class TestTree:
             (InvalidField, (FastSSEError, ValueError)),
             (LimitExceeded, (FastSSEError,)),
             (LineTooLong, (LimitExceeded,)),
+            (BlockTooLarge, (LimitExceeded,)),
             (EventTooLarge, (LimitExceeded,)),
+            (SettingError, (FastSSEError, ValueError)),
         ],
     )
     def test_it_is_as_drawn(self, error: type[Exception], bases: tuple[type, ...]) -> None:
@@ -86,6 +92,7 @@ class TestMessages:
             (InvalidField("data", b"\xff", "is so"), "data b'\\xff': is so"),
             (InvalidField("data", None, "is so"), "data None: is so"),
             (LineTooLong(5, []), "line is over 5 bytes; reset() to go on, or raise the limit"),
+            (BlockTooLarge(5, []), "block is over 5 bytes; reset() to go on, or raise the limit"),
             (EventTooLarge(5, []), "event is over 5 bytes; reset() to go on, or raise the limit"),
             (LimitExceeded(5, []), "input is over 5 bytes; reset() to go on, or raise the limit"),
         ],
@@ -109,6 +116,10 @@ class TestMessages:
         shown = str(InvalidField("data", value, "is so"))
 
         assert (repr(value) if size <= 58 else "'" + "x" * 58 + "…") == shown[5:-7]
+
+    @pytest.mark.parametrize(("size", "shown"), [(4, "xxxx"), (5, "xxxxx"), (6, "xxxx…")])
+    def test_a_text_is_cut_to_what_a_place_has_for_it(self, size: int, shown: str) -> None:
+        assert shown == errors.shorten("x" * size, 5)
 
     def test_a_number_too_large_for_text_is_shown_by_its_type(self, codec: ModuleType) -> None:
         with pytest.raises(InvalidField) as caught:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from standard import MAX_RETRY, Fields, fields_of
+from support.standard import MAX_RETRY, Fields, fields_of
 
 FIELDS = [
     Fields("a"),
@@ -297,7 +297,7 @@ class TestJson:
     def test_the_data_is_parsed(self, codec: ModuleType, data: str, obj: Any) -> None:
         assert obj == codec.Event(data).json()
 
-    @pytest.mark.parametrize("data", ["", "[DONE]", "{", "'a'", "{} {}", "nan", "NaN", "\ufeff{}"])
+    @pytest.mark.parametrize("data", ["", "[DONE]", "{", "'a'", "{} {}", "nan", "\ufeff{}"])
     def test_data_that_is_not_json_is_a_value_error(self, codec: ModuleType, data: str) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 (each library has its own words)
             codec.Event(data).json()

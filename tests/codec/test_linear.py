@@ -1,6 +1,6 @@
 """Time is a test too: twice the input is twice the work, for every shape that a peer or a user can send.
 
-Counted in instructions (callgrind), so that a busy machine changes nothing. `linear.py` has the shapes.
+Time is counted in instructions (callgrind), so that a busy machine changes nothing. `support/linear.py` has the shapes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from linear import SHAPES
-from twins import CODEC, NAMES
+from support.linear import SHAPES
+from support.twins import CODEC, NAMES
 
 import fastsse
 
@@ -31,7 +31,7 @@ Counts = dict[str, tuple[int, int]]
 LEAST, MOST = 1.8, 2.2  # quadratic is 4; what is under the least has not done the work
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(VALGRIND is None, reason="no valgrind here: apt-get install valgrind"),
     pytest.mark.skipif(sys.platform == "win32", reason="valgrind does not know Windows"),
@@ -39,9 +39,9 @@ pytestmark = [
 
 
 def counted(twin: str, out: Path) -> Counts:
-    """Instructions for each shape at its size and at twice its size."""
+    """Count the instructions for each shape at its size and at twice its size."""
     assert VALGRIND is not None
-    driver = Path(__file__).with_name("linear.py")
+    driver = Path(__file__).parents[1] / "support" / "linear.py"
     subprocess.run(
         [
             *(VALGRIND, "-q", "--tool=callgrind"),
@@ -60,13 +60,13 @@ def counted(twin: str, out: Path) -> Counts:
     names = [*SHAPES, "the control"]
     dumps = [out.with_name(f"{out.name}.{n}").read_text() for n in range(1, 3 * len(names) + 1)]
     counts = [int(re.findall(r"^summary: (\d+)$", dump, re.MULTILINE)[0]) for dump in dumps]
-    # The first of each three is what came before: the start, or the warming up.
+    # Of each three counts the first belongs to what came before: the start, or the warming up.
     return dict(zip(names, zip(counts[1::3], counts[2::3], strict=True), strict=True))
 
 
 @pytest.fixture(scope="session")
 def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Counts]]]:
-    """Every twin that is here, counted at the same time: the counts do not mind."""
+    """Count every twin that is here, all at the same time, which does not change the counts."""
     folder = tmp_path_factory.mktemp("callgrind")
     with ThreadPoolExecutor() as threads:
         yield {

@@ -1,4 +1,4 @@
-"""What must hold for every input: all readers agree, however the stream is cut, and nothing can be injected.
+"""Properties of every input: all readers agree, however the stream is cut, and nothing can be injected.
 
 The judge is `standard.read`, which shares no idea with the twins.
 """
@@ -22,12 +22,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from standard import MAX_RETRY, Fields, Reading, fields_of, read
-from twins import load_twin
+from support.split import blocks_of, is_mixed, split, split_joined
+from support.standard import MAX_RETRY, Fields, Reading, fields_of, read
+from support.twins import load_twin
 
 Twins = tuple[ModuleType, ModuleType]
 
-# What goes wrong stands between these: names and their prefixes, line ends, marks, halves of characters.
+# Faults hide between these tokens: names and their prefixes, line ends, marks, halves of characters.
 TOKENS = [
     *[b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b":", b": ", b" ", b"  ", b"\t", b"\0"],
     *[b"data", b"data:", b"data: ", b"data: x\n", b"data:\n", b"dat", b"Data: x\n", b"datax: y\n"],
@@ -98,7 +99,7 @@ def decoded(
 def decoded_within(
     codec: ModuleType, chunks: Iterator[bytes] | list[bytes], limit: int | None
 ) -> tuple[Any, ...]:
-    """What a decoder with a limit and no listener tells, to its end or its failure."""
+    """Feed a decoder that has a limit and no listener, and return what it told by the end or by its failure."""
     decoder = codec.Decoder(max_event_size=limit)
     events: list[Fields] = []
     failure = ""
@@ -126,7 +127,7 @@ def split_within(
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What a call returns, or all that its exception tells."""
+    """Call, and return the result, or all that the exception tells."""
     try:
         return call()
     except (ValueError, TypeError) as error:
@@ -134,7 +135,7 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a value that is written: at CR, LF and CRLF, and at nothing else."""
+    """Cut a value that is written into its lines: at CR, LF and CRLF, and at nothing else."""
     return re.split(r"\r\n|\r|\n", text)
 
 
@@ -193,6 +194,33 @@ class TestDecoding:
         assert wanted == split_within(codec, one_by_one(stream), limit)
         if not wanted[1]:
             assert re.split(rb"\r\n|\r|\n", stream)[:-1] == wanted[0]
+
+
+class TestSplitting:
+    @settings(max_examples=150)
+    @given(stream=streams, cuts=cuts)
+    @example(stream=b"\xef\xbb\xbf\r\ndata: a\r\n\r\n", cuts=[1, 3, 4, 5])
+    def test_blocks_are_cut_out_untouched_wherever_the_stream_is_cut(
+        self, codec: ModuleType, stream: bytes, cuts: list[int]
+    ) -> None:
+        wanted = blocks_of(stream)
+        for chunks in ([stream], list(sliced(stream, cuts)), list(one_by_one(stream))):
+            blocks, rest = split(codec, chunks)
+            pieces, left = split_joined(codec, chunks)
+
+            assert wanted == (blocks, rest) or (is_mixed(stream) and len(chunks) > 1)
+            assert (b"".join(blocks), rest) == (b"".join(pieces), left)
+            assert stream == b"".join(blocks) + wanted[1]
+            assert decoded(codec, [stream]).events == decoded(codec, blocks).events
+
+    @settings(max_examples=150)
+    @given(chunks=chunked, limit=limits)
+    def test_the_twins_agree(self, twins: Twins, chunks: list[bytes], limit: int | None) -> None:
+        pure, compiled = twins
+
+        assert split(pure, chunks, limit) == split(compiled, chunks, limit)
+        pieces = [split_joined(twin, chunks, limit) for twin in twins]
+        assert len({(b"".join(some), rest) for some, rest in pieces}) == 1
 
 
 blocks = st.fixed_dictionaries(

@@ -1,8 +1,8 @@
-"""The same comparison, led by coverage: atheris watches which lines of the pure twin an input reaches.
+"""The fuzzer of `fuzz_twins.py`, led by coverage: atheris watches which lines of the pure twin an input reaches.
 
     pip install atheris && python tests/fuzz/fuzz_atheris.py -runs=1000000 [corpus folder]
 
-It takes libFuzzer's options, and stops with an AssertionError at the first disagreement.
+The command takes libFuzzer's options, and stops with an AssertionError at the first disagreement.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fuzz_twins import Case, disagreement
 
 
 def case_of(data: bytes) -> Case:
-    """The bytes of a fuzzer as a case: a few decide how, the rest is the stream."""
+    """Make a case of a fuzzer's bytes: a few decide how the twins are fed, the rest is the stream."""
     provider = atheris.FuzzedDataProvider(data)
     limit = provider.ConsumeIntInRange(0, 200)
     listening = provider.ConsumeBool()

@@ -23,14 +23,16 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from standard import fields_of, read  # noqa: E402 (found by the line above)
+from support.split import blocks_of, is_mixed, split_joined  # noqa: E402
+from support.split import split as split_blocks  # noqa: E402
+from support.standard import fields_of, read  # noqa: E402 (found by the line above)
 
 from fastsse import _codec_c as compiled  # noqa: E402
 from fastsse import _codec_py as pure  # noqa: E402
 from fastsse.errors import EventTooLarge, InvalidField, LineTooLong  # noqa: E402
 
 BATCH = 2000  # executions between two looks at the clock and at the queue
-JUDGED = 64  # one execution in so many is also read by the judge, who is slow
+JUDGED = 64  # one execution in so many is also read by the judge, which is slow
 UNLIMITED = 8  # one execution in so many has no limit
 
 # 256 tokens, so that a random byte names one; what decides something stands more than once.
@@ -145,7 +147,7 @@ class Case(NamedTuple):
 
 
 def make(random: Random) -> Case:
-    """A random case. Random bytes choose tokens: one call makes them all."""
+    """Make a random case. Random bytes choose the tokens, because one call makes all of them."""
     shape = random.randbytes(8)
     picked = random.randbytes(1 + shape[0] % 24 if shape[0] < 250 else shape[1])
     stream = STARTS[shape[2] % 8] + b"".join([TOKENS[octet] for octet in picked])
@@ -179,7 +181,7 @@ def _fields(octets: bytes) -> tuple[Any, ...]:
 def tell(
     twin: Any, chunks: list[bytes], limit: int | None, listening: bool, again: bool = False
 ) -> list[Any]:
-    """All that a decoder tells of the chunks, to its end or its failure; and then again, if asked."""
+    """Feed the chunks to a decoder, and return all that it tells by the end or by its failure; again, if asked."""
     comments: list[str] = []
     decoder = twin.Decoder(max_event_size=limit, on_comment=comments.append if listening else None)
     told: list[Any] = []
@@ -201,7 +203,7 @@ def tell(
 
 
 def split(twin: Any, chunks: list[bytes], limit: int | None, again: bool = False) -> list[Any]:
-    """The same for the lines of a splitter."""
+    """Feed the chunks to a splitter, and return all that it tells by the end or by its failure."""
     splitter = twin.LineSplitter(max_line_size=limit)
     told: list[Any] = []
     while True:
@@ -236,7 +238,7 @@ def sliced(stream: bytes, cuts: tuple[int, ...]) -> list[bytes]:
 
 
 def disagreement(case: Case, judged: bool = True) -> str:
-    """What the twins do not agree on; empty when they do."""
+    """Run both twins, and say what they do not agree on; an empty text when they agree."""
     stream, cuts, others, limit, listening, again, fields = case
     chunks, other = sliced(stream, cuts), sliced(stream, others)
     if tell(pure, chunks, limit, listening, again) != tell(
@@ -247,6 +249,12 @@ def disagreement(case: Case, judged: bool = True) -> str:
         compiled, other, limit, again
     ):
         return "splitting lines"
+    if split_blocks(pure, chunks, limit) != split_blocks(compiled, chunks, limit):
+        return "splitting blocks"
+    if judged and (
+        _missplit(pure, stream, chunks, limit) or _missplit(compiled, stream, other, limit)
+    ):
+        return "splitting blocks, says the judge"
     if judged and (_misread(pure, stream, chunks) or _misread(compiled, stream, other)):
         return "decoding, says the judge"
     block = write(pure, fields)
@@ -261,8 +269,21 @@ def _misread(twin: Any, stream: bytes, chunks: list[bytes]) -> bool:
     return (list(map(fields_of, events)), last_event_id, retry, comments) != tuple(reading)
 
 
+def _missplit(twin: Any, stream: bytes, chunks: list[bytes], limit: int | None) -> bool:
+    blocks, rest = split_blocks(twin, chunks)
+    wanted = blocks_of(stream)
+    pieces, left = split_joined(twin, chunks, limit)
+    bounded, last = split_blocks(twin, chunks, limit)
+    return (
+        b"".join(blocks) + (rest or b"") != stream
+        or rest != wanted[1]
+        or (blocks != wanted[0] and not is_mixed(stream))
+        or (b"".join(pieces), left) != (b"".join(bounded), last)
+    )
+
+
 def _lost(block: bytes, fields: tuple[Any, ...], judged: bool) -> str:
-    """What a block does not say although it was given, or says although it was not."""
+    """Read a block again, and say which field it lost or made up."""
     data, event, id, retry, comment = fields
     if isinstance(data, bytes):
         data = data.decode()
@@ -293,7 +314,7 @@ def _lost(block: bytes, fields: tuple[Any, ...], judged: bool) -> str:
 
 
 def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
-    """The smallest case, by cutting pieces away, that still fails."""
+    """Cut pieces away for as long as the case still fails, and return the smallest."""
     size = len(case.stream)
     while size:
         smaller = False
@@ -327,7 +348,7 @@ def _without(case: Case, at: int, size: int) -> Case:
 
 
 def work(job: tuple[int, int]) -> tuple[int, Case | None]:
-    """Run executions from a seed of their own: how many were run, and the first case that failed."""
+    """Run executions from a seed of their own; return how many were run and the first case that failed."""
     seed, executions = job
     random = Random(seed)
     for number in range(executions):
