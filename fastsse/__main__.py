@@ -1,10 +1,10 @@
-"""``python -m fastsse`` is the ``fastsse`` command."""
+"""Lets ``python -m fastsse`` run the ``fastsse`` command."""
 
 from __future__ import annotations
 
 import sys
 
-from fastsse.cli import main
+from fastsse.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,18 +1,22 @@
 """SIGTERM and SIGINT, heard before the server's own handlers, so that open streams can end first.
 
-Servers wait for open responses, without limit (granian, uvicorn), and tell the application nothing
-until the last one is over. So whoever holds streams open must hear the signal for itself. A Python
-handler is put before the one that stands there; at the first signal the callbacks are scheduled on
-their loops, what stood there before is put back, and the same signal is passed on to it. A second
-signal therefore never meets us.
+Servers wait for open responses without limit, and tell the application nothing until the last one is over. So code
+that holds streams open must hear the signal itself. A handler of ours is put before the one that is installed. At the
+first signal our handler schedules the callbacks on their loops, puts the earlier handler back, and passes the signal on
+to it. A second signal therefore never reaches us.
 
     handler before                 what becomes of the first signal
-    a function (uvicorn)           called at once, after the callbacks are scheduled
-    the loop's (granian)           the loop hears by its wake-up descriptor, whoever the handler is
-    SIG_DFL, default_int_handler   would end the process mid-block: acts `GRACE` seconds later
+    a function                     called at once, after the callbacks are scheduled
+    a loop's own                   the loop hears by its wake-up descriptor, whatever the handler is
+    SIG_DFL, default_int_handler   would end the process in the middle of a block: acts `GRACE` seconds later, by
+                                   a timer of the loop, or by a thread where all streams are on loops of other threads
     SIG_IGN, or not Python's       left alone: nothing is installed
 
-It knows signals and loops; it must not know streams, responses or servers.
+`hear_signals` keeps the handlers installed for streams that live on loops of other threads.
+`end_streams` calls the same callbacks without a signal: for servers that stop for another reason, for loops in other
+threads (where no handler can be installed), and for tests.
+
+The module knows signals and loops; it must not know streams, responses or any server.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["GRACE", "Once", "heed_one_sigterm", "on_shutdown"]
+__all__ = ["GRACE", "end_streams", "hear_signals", "on_shutdown"]
 
 GRACE = 0.5  # s between the callbacks and a default action that ends the process
 
@@ -43,11 +47,13 @@ _Handler = Any  # what signal.getsignal returns: a function, SIG_DFL, SIG_IGN or
 class _Registration(NamedTuple):
     loop: asyncio.AbstractEventLoop
     callback: Callable[[], object]
-    context: contextvars.Context  # the registrar's: a signal interrupts anybody's
+    context: (
+        contextvars.Context
+    )  # of the call that registered: a handler runs in the context it interrupts
 
 
 class _Hook:
-    """The handler installed for one signal, and the one that it stands before."""
+    """Our handler of one signal, with the handler that it was put before."""
 
     __slots__ = ("chain", "previous")
 
@@ -56,80 +62,136 @@ class _Hook:
         self.previous = previous
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
+        elsewhere = not self.chain.waiting
         loop = self.chain.fire()
         if self.previous not in (signal.SIG_DFL, signal.default_int_handler):
             self.previous(signum, frame)
         elif loop is None:
             _act(signum, self.previous)
+        elif elsewhere:
+            _act_later(signum, self.previous)
         else:
             loop.call_soon_threadsafe(loop.call_later, GRACE, _act, signum, self.previous)
 
 
 class _Chain:
-    """Who waits for the signal, and where we are installed.
+    """The callbacks that wait for a signal, and the handlers that are installed for them.
 
-    Main thread only. A signal can interrupt between any two steps, so each leaves it consistent.
+    Handlers belong to the main thread. Registrations come and go in every thread, and a signal can interrupt between
+    any two steps. So each step is one atomic operation of a dict, and leaves everything consistent. A lock would not
+    help: the handler would wait for the very step that it has interrupted.
     """
 
     def __init__(self) -> None:
-        self.waiting: dict[object, _Registration] = {}
-        self.hooks: dict[int, _Hook] = {}  # empty, or installed: perhaps with somebody on top
-        # The loop that a signal has ended, and the handlers then put back. Who registers there
-        # afterwards is too late for the signal, and is told at once; unless the handlers have
-        # changed since, for then another server lives on the same loop.
-        self.ended: tuple[asyncio.AbstractEventLoop, list[_Handler]] | None = None
+        self.waiting: dict[
+            object, _Registration
+        ] = {}  # made in the main thread: they keep our handlers
+        self.elsewhere: dict[object, _Registration] = {}  # made in other threads
+        self.hooks: dict[
+            int, _Hook
+        ] = {}  # installed, perhaps with a later handler before them; or empty
+        # The loops that a signal has ended, and the handlers that were put back then. A callback that is registered
+        # on such a loop afterwards is too late for the signal, so it is called at once. If the handlers have changed
+        # since, another server lives on that loop, and the callback waits for a signal as usual.
+        self.ended: set[asyncio.AbstractEventLoop] = set()
+        self.kept = False  # handlers stay installed although no callback of the main thread waits
+        self.handlers_then: list[_Handler] = []
 
     def register(self, registration: _Registration) -> Callable[[], None]:
+        """Add a registration; return what withdraws it."""
         if self._is_ended(registration.loop):
             return registration.loop.call_soon(
                 registration.callback, context=registration.context
             ).cancel
+        self._forget_closed_loops()
         key = object()
-        self.waiting[key] = registration
-        self._install()
+        if _in_main_thread():
+            self.waiting[key] = registration
+            self._install()
+        else:
+            self.elsewhere[key] = registration
         return partial(self._withdraw, key)
 
+    def keep_hearing(self) -> None:
+        """Install handlers that stay, for callbacks of other threads, until the first signal."""
+        if not self.ended:
+            self.kept = True
+            self._install(spared=signal.default_int_handler)
+
+    def take(self, loop: asyncio.AbstractEventLoop) -> list[_Registration]:
+        """Withdraw the registrations of one loop, and return them in their order."""
+        taken = [*_pop(self.waiting, loop), *_pop(self.elsewhere, loop)]
+        self._restore_if_idle()
+        return taken
+
     def fire(self) -> asyncio.AbstractEventLoop | None:
-        """Schedule every callback once. The loop of one that will run, or None if none will."""
-        registrations = list(self.waiting.values())
-        self.waiting.clear()
+        """Schedule every callback once; return the loop of one that will run, or None if none will.
+
+        Other threads' loops come first, so that the loop returned is the main thread's where it has one.
+        """
+        registrations = [*_pop(self.elsewhere), *_pop(self.waiting)]
+        self.kept = False
         self._restore()
         told = None
+        self.handlers_then = _handlers()
         for loop, callback, context in registrations:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(callback, context=context)
+            if _schedule(loop, callback, context):
+                self.ended.add(loop)
                 told = loop
-        if told is not None:
-            self.ended = told, _handlers()
         return told
 
     def forget(self) -> None:
-        """In a forked child: its signals are its own, and the loops are the parent's."""
+        """Drop everything in a forked child: its signals are its own, and the loops are the parent's."""
         self.waiting.clear()
+        self.elsewhere.clear()
         self._restore()
 
     def _is_ended(self, loop: asyncio.AbstractEventLoop) -> bool:
-        if self.ended is not None and self.ended != (loop, _handlers()):
-            self.ended = None
-        return self.ended is not None
+        if self.ended and self.handlers_then != _handlers():
+            self.ended.clear()
+        return loop in self.ended
 
     def _withdraw(self, key: object) -> None:
-        if self.waiting.pop(key, None) and not self.waiting and _in_main_thread():
+        if self.waiting.pop(key, None):
+            self._restore_if_idle()
+        else:
+            self.elsewhere.pop(key, None)
+
+    def _forget_closed_loops(self) -> None:
+        self.ended = {loop for loop in self.ended.copy() if not loop.is_closed()}
+        for waiting in (self.waiting, self.elsewhere):
+            for key, registration in waiting.copy().items():
+                if registration.loop.is_closed():
+                    waiting.pop(key, None)
+
+    def _restore_if_idle(self) -> None:
+        if not self.waiting and not self.kept and _in_main_thread():
             self._restore()
 
-    def _install(self) -> None:
+    def _install(self, spared: _Handler = None) -> None:
         for signum in _SIGNALS:
             current = _handler(signum)
-            if current not in (self.hooks.get(signum), signal.SIG_IGN, None):
+            if current not in (self.hooks.get(signum), signal.SIG_IGN, spared, None):
                 self.hooks[signum] = hook = _Hook(self, current)
                 _set(signum, hook)
 
     def _restore(self) -> None:
-        """Put back what stood before; where somebody has been put on top, we stay, transparent."""
+        """Put back the handlers of before. Where a later handler stands before ours, ours stays and only passes on."""
         for signum, hook in self.hooks.items():
             if _handler(signum) is hook:
                 _set(signum, hook.previous)
         self.hooks = {}
+
+
+def _pop(
+    waiting: dict[object, _Registration], loop: asyncio.AbstractEventLoop | None = None
+) -> list[_Registration]:
+    """Take the registrations of one loop, or of all, out of `waiting`, to which other threads may be adding."""
+    return [
+        registration
+        for key, registration in waiting.copy().items()
+        if (loop is None or registration.loop is loop) and waiting.pop(key, None) is not None
+    ]
 
 
 _chain = _Chain()
@@ -140,61 +202,81 @@ if hasattr(os, "register_at_fork"):
 def on_shutdown(callback: Callable[[], object]) -> Callable[[], None]:
     """Have `callback` called on the running loop at the first SIGTERM or SIGINT from now on.
 
-    It is called once, in the context of this call; an exception in it goes to the loop's exception
-    handler. On a loop that such a signal has already ended it is called at once. Several callbacks
-    share one handler. On Windows SIGBREAK counts too.
+    The callback is called once, in the context of this call; its exception goes to the loop's exception handler. On a
+    loop that such a signal has already ended, the callback is called at once. Several callbacks share one handler. On
+    Windows SIGBREAK counts, too. Outside the main thread no handler can be installed: a callback there is called when
+    the main thread hears a signal for callbacks of its own, and by `end_streams`.
 
     Returns:
-        What takes it back; after the last of them the handlers are again what they were before.
-        Outside the main thread, where no handler can be installed, it undoes nothing.
+        A function that withdraws the callback. When the main thread's last callback is withdrawn, the handlers are
+        again what they were before.
 
     Raises:
         RuntimeError: no loop is running.
     """
     loop = asyncio.get_running_loop()
-    if not _in_main_thread():
-        return _nothing
     return _chain.register(_Registration(loop, callback, contextvars.copy_context()))
 
 
-class Once:
-    """Lets one call through, of all the functions that it wraps."""
+def hear_signals() -> None:
+    """Install the handlers now, and keep them until the first signal, for streams that live in other threads.
 
-    def __init__(self) -> None:
-        self._done = False
-
-    def wrap(self, function: Callable[..., object]) -> Callable[..., None]:
-        """`function`, which does nothing once this or another one has been called."""
-
-        def call(*arguments: object) -> None:
-            if not self._done:
-                self._done = True
-                function(*arguments)
-
-        return call
-
-
-def heed_one_sigterm(loop: asyncio.AbstractEventLoop) -> None:
-    """In a worker process: let it stop by its main process's SIGTERM alone, and by the first one.
-
-    Of the handlers that are added to `loop` from now on, one is called once; SIGINT and SIGHUP are ignored. For
-    granian (2.8), whose handler deadlocks when a second signal calls it while the first call runs, and which
-    takes a worker that ends before its main process says so for a crash. Second signals are no accident: Ctrl-C
-    and a hangup go to every process of a terminal, and systemd signals all of a service, so a worker hears that and
-    then its main process. Does nothing where loops have no signal handlers (Windows).
+    A stream on the loop of another thread cannot install a handler, so the main thread must do so before: when it
+    imports a module of `fastsse.adapters` for WSGI, after the server has set its own handlers. Python's own handler of
+    Ctrl-C is left alone. Nothing is done in another thread, nor after a signal has come.
     """
-    add: Callable[..., None] = loop.add_signal_handler
-    once = Once()
+    if _in_main_thread():
+        _chain.keep_hearing()
 
-    def add_signal_handler(signum: int, callback: Callable[..., object], *arguments: Any) -> None:
-        if signum == signal.SIGINT:
-            signal.signal(signum, signal.SIG_IGN)
-        else:
-            add(signum, once.wrap(callback), *arguments)
 
-    if os.name == "posix":
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        loop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]
+def end_streams(loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """End the event streams that are open on a loop, as a SIGTERM would, without ending anything else.
+
+    Responses get their last block and their end, and hubs drain. Streams that are opened afterwards are not affected,
+    and a signal is heard as before. Call this where a server stops without a signal, for a loop of another thread than
+    the main one, where no signal is heard, and in tests. `docs/servers.md` says which server needs the call, and where.
+
+    Args:
+        loop: the loop whose streams end; the running one if None. Any thread may name any loop.
+
+    Raises:
+        RuntimeError: no loop is given, and none is running.
+    """
+    running = _running_loop()
+    if loop is None:
+        loop = asyncio.get_running_loop()
+    if loop is running:
+        _end_streams(loop)
+    else:
+        _schedule(loop, partial(_end_streams, loop), contextvars.Context())
+
+
+def _end_streams(loop: asyncio.AbstractEventLoop) -> None:
+    """Call every callback of the running loop once, in its own context."""
+    for _, callback, context in _chain.take(loop):
+        try:
+            context.run(callback)
+        except Exception as error:
+            message = "a callback of on_shutdown failed"
+            loop.call_exception_handler({"message": message, "exception": error})
+
+
+def _schedule(
+    loop: asyncio.AbstractEventLoop, callback: Callable[[], object], context: contextvars.Context
+) -> bool:
+    """Have `callback` called on `loop`, from any thread; return False where the loop is closed."""
+    try:
+        loop.call_soon_threadsafe(callback, context=context)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _in_main_thread() -> bool:
@@ -212,14 +294,20 @@ def _handlers() -> list[_Handler]:
 def _set(signum: int, handler: _Handler) -> None:
     signal.signal(signum, handler)
     if hasattr(signal, "siginterrupt") and callable(handler):
-        signal.siginterrupt(signum, False)  # as asyncio does: other threads' system calls go on
+        signal.siginterrupt(
+            signum, False
+        )  # as asyncio does, so that system calls of other threads go on
+
+
+def _act_later(signum: int, default: _Handler) -> None:
+    """Let the default action end the process after `GRACE` seconds, while the main thread may be anywhere."""
+    _set(signum, default)
+    timer = threading.Timer(GRACE, os.kill, (os.getpid(), signum))
+    timer.daemon = True
+    timer.start()
 
 
 def _act(signum: int, default: _Handler) -> None:
-    """Let the default action end the process, as if we had never been here."""
+    """Let the default action end the process, as if our handler had never been there."""
     _set(signum, default)
     signal.raise_signal(signum)
-
-
-def _nothing() -> None:
-    """The undo of what was never done."""

@@ -13,12 +13,25 @@ An item becomes one block:
     anything else        refused, unless ``json=True``
 
 With ``json=True`` everything but Event and Block is written as JSON: a str is then a JSON string, a dict
-an object, None is ``null``.
+an object, None is ``null``, a model or a dataclass an object (docs/codec.md lists the forms).
 
-What is iterated is also closed, on every way out: at the end, on an exception, when the consumer leaves
-early (``close()``, ``aclose()``, garbage collection) or is cancelled. Files are left open: they are
-yours. The async functions iterate sync iterables too, in the event loop's own thread; wrap one that
-blocks in `in_thread`.
+Half of a surrogate pair cannot be written in UTF-8, and is refused. With ``surrogates="replace"`` each half becomes
+U+FFFD in the data, as the Encoding standard has it, and the two halves of a pair that meet in one item become their
+character. That is for tokens of a model that cuts within a character. Items are written one by one, so the halves of a
+pair that is cut between two items become U+FFFD each.
+
+Some clients take U+0085, U+2028 and U+2029 for line ends, and lose what follows. With ``line_separators="escape"`` they
+are written as escapes in data that is JSON: with ``json=True``, or made by a JSON library. Other text would be changed.
+
+A heartbeat is a comment and a blank line. Some clients make an empty event of the blank line once they have seen an id.
+With ``heartbeat_form="line"`` a heartbeat is the comment's line alone, and so is the comment of ``opening``.
+
+An iterable is also closed, on every way out: at its end, on an exception, when the consumer leaves early (``close()``,
+``aclose()``, garbage collection) or is cancelled. Files are left open: they are yours.
+
+`EventSourceResponse` and, with heartbeats, `aiter_blocks` iterate a sync iterable in a thread. Collections (a list, a
+set, the view of a dict) cannot block and need none. The other async functions iterate a sync iterable in the event
+loop's own thread; wrap one that blocks in `in_thread`.
 
 `aiter_events`, `aiter_json` and, without heartbeats, `aiter_blocks` run on any event loop. Heartbeats,
 `in_thread` and `EventSourceResponse` need asyncio.
@@ -26,31 +39,33 @@ blocks in `in_thread`.
 
 from __future__ import annotations
 
-import asyncio
-import io
-import threading
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-)
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastsse import _json
-from fastsse._codec import (
-    DEFAULT_MAX_EVENT_SIZE,
-    Decoder,
-    Event,
-    encode,
-    encode_comment,
-    encode_json,
+from fastsse._asyncio import require_asyncio
+from fastsse._bridge import END, Steps
+from fastsse._codec import DEFAULT_MAX_EVENT_SIZE, Decoder, Event
+from fastsse._gate import outlast
+from fastsse._items import (
+    DEFAULT_HEARTBEAT,
+    HEARTBEAT,
+    Block,
+    HeartbeatForm,
+    Items,
+    LineSeparators,
+    Surrogates,
+    Write,
+    aclose,
+    as_async,
+    close,
+    heartbeat_of,
+    require_iterable,
+    seconds,
+    writer,
 )
-from fastsse.errors import EventTooLarge, InvalidField
+from fastsse._source import Alarm, close_source, start_source
+from fastsse.errors import EventTooLarge
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # of collections.abc since Python 3.12
@@ -68,18 +83,9 @@ __all__ = [
 
 T = TypeVar("T")
 
-HEARTBEAT = encode_comment()
-DEFAULT_HEARTBEAT = 15.0  # s; proxies close a silent connection after 29 to 60
-
-_FIELDS = frozenset({"data", "event", "id", "retry", "comment"})
-_KNOWN = "is no field: an item that is a mapping has data, event, id, retry and comment"
-_END: Any = object()
-
-
-class Block(bytes):
-    """A block that is written already, blank line included: `iter_blocks` passes it on as it is."""
-
-    __slots__ = ()
+_DONE = "[DONE]"
+_SPELLINGS = frozenset({"DONE", '"[DONE]"', "'[DONE]'", "[ DONE ]"})
+_HEARTBEATS = frozenset({"ping", "heartbeat", "keepalive", "keep-alive"})  # types of events
 
 
 # Coming in.
@@ -93,15 +99,16 @@ def iter_events(
     max_event_size: int | None = DEFAULT_MAX_EVENT_SIZE,
     on_comment: Callable[[str], object] | None = None,
 ) -> Generator[Event]:
-    """The events of an event stream that comes in chunks, each as soon as its blank line is there.
+    """Decode an event stream that comes in chunks. Yields each event as soon as its blank line is there.
 
     Args:
         chunks: an iterable of bytes-like objects, cut anywhere. Closed in the end.
-        decoder: yours, to read its `last_event_id` and `retry` meanwhile; the options are then its own.
-        last_event_id, max_event_size, on_comment: as `Decoder`.
+        decoder: a decoder of yours, so that you can read its `last_event_id` and `retry` meanwhile. Its own options
+            count then, and those given here do not.
+        last_event_id, max_event_size, on_comment: the options of `Decoder`.
 
     Raises:
-        EventTooLarge: after the events before it.
+        EventTooLarge: an event is larger than `max_event_size`; the events before it were yielded.
         TypeError: at once, for options that are wrong; later, for a chunk that is not bytes-like.
     """
     require_iterable(chunks, "chunks", ("__iter__",))
@@ -123,7 +130,7 @@ def _iter_events(chunks: Iterable[Buffer], decoder: Decoder) -> Generator[Event]
                 raise
             yield from events
     finally:
-        _close(source)
+        close(source)
 
 
 def aiter_events(
@@ -134,7 +141,7 @@ def aiter_events(
     max_event_size: int | None = DEFAULT_MAX_EVENT_SIZE,
     on_comment: Callable[[str], object] | None = None,
 ) -> AsyncGenerator[Event]:
-    """`iter_events` for an async iterable of chunks."""
+    """Decode an event stream like `iter_events`, from an async iterable of chunks, or a sync one."""
     require_iterable(chunks, "chunks", ("__aiter__", "__iter__"))
     if decoder is None:
         decoder = Decoder(
@@ -146,7 +153,7 @@ def aiter_events(
 async def _aiter_events(
     chunks: AsyncIterable[Buffer] | Iterable[Buffer], decoder: Decoder
 ) -> AsyncGenerator[Event]:
-    source = _aiter(chunks)
+    source = as_async(chunks)
     try:
         async for chunk in source:
             try:
@@ -158,39 +165,41 @@ async def _aiter_events(
             for event in events:
                 yield event
     finally:
-        await close(source)
+        await aclose(source)
 
 
 def iter_json(
     chunks: Iterable[Buffer],
-    done: str | None = "[DONE]",
+    done: str | Iterable[str] | None = "[DONE]",
     *,
     max_event_size: int | None = DEFAULT_MAX_EVENT_SIZE,
 ) -> Generator[Any]:
-    """The data of each event parsed as JSON, until the data is `done`: what LLM APIs stream.
+    """Parse the data of each event as JSON, until the data is `done`: the form in which LLM APIs stream.
 
-    Heartbeats, blocks without data and events with blank data are passed over. A stream that ends
+    Heartbeats, blocks without data and events with blank data are passed over; so are events of the types
+    ``ping``, ``heartbeat`` and ``keep-alive`` whose data is not JSON. A stream that ends
     without `done` is no error, as in the standard; the objects themselves say whether they are all.
 
     Args:
-        chunks: as `iter_events`.
-        done: the sentinel, or None when the stream has none. White space round it does not matter.
-        max_event_size: as `Decoder`.
+        chunks: an iterable of bytes-like objects, cut anywhere. Closed in the end.
+        done: the sentinel, several of them, or None when the stream has none. White space round it does not
+            matter. ``"[DONE]"`` stands for the spellings that servers use: ``DONE``, ``[done]``, ``"[DONE]"``.
+        max_event_size: the option of `Decoder`.
 
     Raises:
         ValueError: the data of an event is not JSON.
-        EventTooLarge: as `iter_events`.
+        EventTooLarge: an event is larger than `max_event_size`; the objects before it were yielded.
     """
-    return _iter_json(iter_events(chunks, max_event_size=max_event_size), done)
+    return _iter_json(iter_events(chunks, max_event_size=max_event_size), _ending(done))
 
 
-def _iter_json(events: Generator[Event], done: str | None) -> Generator[Any]:
+def _iter_json(events: Generator[Event], ends: Callable[[str], bool]) -> Generator[Any]:
     try:
         for event in events:
             text = event.data.strip()
-            if text == done:
+            if ends(text):
                 return
-            if text:
+            if text and not _is_heartbeat(event, text):
                 yield _json.loads(text)
     finally:
         events.close()
@@ -198,408 +207,192 @@ def _iter_json(events: Generator[Event], done: str | None) -> Generator[Any]:
 
 def aiter_json(
     chunks: AsyncIterable[Buffer] | Iterable[Buffer],
-    done: str | None = "[DONE]",
+    done: str | Iterable[str] | None = "[DONE]",
     *,
     max_event_size: int | None = DEFAULT_MAX_EVENT_SIZE,
 ) -> AsyncGenerator[Any]:
-    """`iter_json` for an async iterable of chunks."""
-    return _aiter_json(aiter_events(chunks, max_event_size=max_event_size), done)
+    """Parse JSON from an event stream like `iter_json`, from an async iterable of chunks, or a sync one."""
+    return _aiter_json(aiter_events(chunks, max_event_size=max_event_size), _ending(done))
 
 
-async def _aiter_json(events: AsyncGenerator[Event], done: str | None) -> AsyncGenerator[Any]:
+async def _aiter_json(
+    events: AsyncGenerator[Event], ends: Callable[[str], bool]
+) -> AsyncGenerator[Any]:
     try:
         async for event in events:
             text = event.data.strip()
-            if text == done:
+            if ends(text):
                 return
-            if text:
+            if text and not _is_heartbeat(event, text):
                 yield _json.loads(text)
     finally:
         await events.aclose()
 
 
+def _ending(done: str | Iterable[str] | None) -> Callable[[str], bool]:
+    """Make the function that recognises the end by an event's data, without white space round it."""
+    given = () if done is None else (done,) if isinstance(done, str) else tuple(done)
+    for sentinel in given:
+        if not isinstance(sentinel, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"done must be str, several of them or None, not {sentinel!r}")
+    exact = frozenset(sentinel.strip() for sentinel in given) - {""}
+    if _DONE in exact:
+        return lambda text: text in exact or _is_done(text)
+    return exact.__contains__
+
+
+def _is_done(text: str) -> bool:
+    """Return True for ``[DONE]`` in the spellings that servers use; only the quoted spelling is JSON."""
+    if text[:1] == "{":
+        return False
+    word = text[: len(_DONE) + 2].upper()
+    return word.startswith(_DONE) or (len(text) == len(word) and word in _SPELLINGS)
+
+
+def _is_heartbeat(event: Event, text: str) -> bool:
+    """Return True when the event is a heartbeat by its type and its data is not JSON."""
+    if event.event not in _HEARTBEATS:
+        return False
+    try:
+        _json.loads(text)
+    except ValueError:
+        return True
+    return False
+
+
 # Going out.
 
 
-def iter_blocks(items: Iterable[Any], *, json: bool = False) -> Generator[bytes]:
-    """Each item as one block; see the top of this module for what an item may be.
+def iter_blocks(
+    items: Iterable[Any],
+    *,
+    json: bool = False,
+    surrogates: Surrogates = "refuse",
+    line_separators: LineSeparators = "keep",
+    opening: bool = False,
+) -> Generator[bytes]:
+    """Write each item as one block. The top of this module says what an item may be.
 
     There are no heartbeats: nobody can send one while `items` blocks. `aiter_blocks` has them.
+
+    Args:
+        items: an iterable. Closed in the end.
+        json, surrogates, line_separators: explained at the top of this module.
+        opening: send a comment before the first item. Some servers (daphne) and proxies hold back the headers until
+            there is a first byte, and Firefox does not say "open" before.
 
     Raises:
         InvalidField: a field cannot be written; see `encode`.
         TypeError: at once, when `items` cannot be iterated; later, for an item of no known kind.
     """
     require_iterable(items, "items", ("__iter__",))
-    return _iter_blocks(items, writer(json))
+    return _iter_blocks(
+        items, writer(json, surrogates, line_separators), HEARTBEAT if opening else b""
+    )
 
 
-def _iter_blocks(items: Iterable[Any], write: Callable[[Any], bytes]) -> Generator[bytes]:
+def _iter_blocks(items: Iterable[Any], write: Write, opening: bytes) -> Generator[bytes]:
     source = iter(items)
     try:
+        if opening:
+            yield opening
         for item in source:
             yield write(item)
     finally:
-        _close(source)
+        close(source)
 
 
 def aiter_blocks(
-    items: AsyncIterable[Any] | Iterable[Any],
+    items: Items,
     *,
     heartbeat: float | None = DEFAULT_HEARTBEAT,
+    heartbeat_form: HeartbeatForm = "block",
     json: bool = False,
+    surrogates: Surrogates = "refuse",
+    line_separators: LineSeparators = "keep",
+    opening: bool = False,
 ) -> AsyncGenerator[bytes]:
-    """Each item as one block, and a heartbeat whenever `heartbeat` seconds have passed without one.
+    """Write each item as one block, and a heartbeat whenever `heartbeat` seconds have passed without one.
 
     With heartbeats, `items` is iterated in one task of its own from beginning to end, one item at a
     time and only when the consumer asks: a heartbeat cancels nothing and delays no item. Wrap the
     result in `contextlib.aclosing` where the consumer may leave early.
 
     Args:
-        items: an async iterable, or a sync one that does not block.
+        items: an async iterable, or a sync one, which is iterated in a thread when there are heartbeats.
         heartbeat: seconds; None or 0 for none.
-        json: see the top of this module.
+        heartbeat_form: ``"line"`` sends the comment without its blank line; explained at the top of this module.
+        json, surrogates, line_separators: explained at the top of this module.
+        opening: send a comment before the first item, for the reasons that `iter_blocks` gives. Django's streaming
+            responses need it.
 
     Raises:
-        As `iter_blocks`; and what `items` raises.
+        InvalidField: a field cannot be written; see `encode`.
+        TypeError: at once, when `items` cannot be iterated; later, for an item of no known kind.
+        ValueError: at once, for a `heartbeat` that is no delay, or an option that is none of its words.
+        RuntimeError: with heartbeats, where no loop of asyncio is running.
     """
     require_iterable(items, "items", ("__aiter__", "__iter__"))
-    write = writer(json)
+    write = writer(json, surrogates, line_separators)
     interval = seconds("heartbeat", heartbeat)
+    beat = heartbeat_of(heartbeat_form)
+    first = beat if opening else b""
     if interval is None:
-        return _aiter_blocks(items, write)
-    return _aiter_blocks_with_heartbeats(items, write, interval)
+        return _aiter_blocks(items, write, first)
+    return _aiter_blocks_with_heartbeats(items, write, first, interval, beat)
 
 
-async def _aiter_blocks(
-    items: AsyncIterable[Any] | Iterable[Any], write: Callable[[Any], bytes]
-) -> AsyncGenerator[bytes]:
-    source = _aiter(items)
+async def _aiter_blocks(items: Items, write: Write, opening: bytes) -> AsyncGenerator[bytes]:
+    source = as_async(items)
     try:
+        if opening:
+            yield opening
         async for item in source:
             yield write(item)
     finally:
-        await close(source)
+        await aclose(source)
 
 
 async def _aiter_blocks_with_heartbeats(
-    items: AsyncIterable[Any] | Iterable[Any], write: Callable[[Any], bytes], interval: float
+    items: Items, write: Write, opening: bytes, interval: float, beat: bytes
 ) -> AsyncGenerator[bytes]:
-    alarm = _Alarm(interval)
-    source = Source(items, write, 1, alarm.ring)
+    require_asyncio("aiter_blocks with heartbeats")
+    alarm = Alarm(interval)
+    source = start_source(items, write, limit=1, notify=alarm.ring)
     try:
+        if opening:
+            yield opening
         while True:
-            source.resume()
             block = source.take()
             while not block and not source.over:
                 if not await alarm.wait():
-                    yield HEARTBEAT
+                    yield beat
                 block = source.take()
             if not block:
                 break
             yield block
+            source.resume()
     finally:
         alarm.cancel()
-        await source.close()
+        await close_source(source)
         if source.error is not None:
             raise source.error
 
 
-class Source:
-    """Items being iterated and written in a task of their own; the blocks wait here to be taken.
-
-    One task from beginning to end, closing included: a generator may hold cancel scopes, timeouts and
-    context variables across its items. It runs ahead of the taker by at most `limit` bytes, measured
-    after the item that passes them, and then waits.
-
-    Attributes:
-        over: nothing will be added any more.
-        error: what ended the items, or None when they came to their end or were cancelled by us.
-    """
-
-    __slots__ = (
-        "_blocks",
-        "_items",
-        "_limit",
-        "_notify",
-        "_room",
-        "_size",
-        "_stopped",
-        "_task",
-        "error",
-        "over",
-    )
-
-    def __init__(
-        self,
-        items: AsyncIterable[Any] | Iterable[Any],
-        write: Callable[[Any], bytes],
-        limit: int,
-        notify: Callable[[], object],
-    ) -> None:
-        self.over = False
-        self.error: BaseException | None = None
-        self._blocks: list[bytes] = []
-        self._size = 0  # bytes in _blocks
-        self._limit = limit
-        self._notify = notify  # called when there is something to take, and when over
-        self._room: asyncio.Future[None] | None = None  # the task waits for a taker
-        self._items = items
-        self._stopped = False
-        self._task = asyncio.get_running_loop().create_task(self._run(write))
-
-    def resume(self) -> None:
-        """Let the items go on when they wait for room."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-
-    def take(self) -> bytes:
-        """The blocks that are ready, joined; empty when there is none."""
-        blocks = self._blocks
-        if not blocks:
-            return b""
-        self._blocks = []
-        self._size = 0
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
-
-    def stop(self) -> None:
-        """Cancel the items where they are, once; what they have given stays to be taken."""
-        if not self._stopped:
-            self._stopped = True
-            self._task.cancel()
-
-    async def close(self, within: float | None = None) -> bool:
-        """Stop, and wait until the items are closed. False when that takes longer than `within` s."""
-        if not self._task.done():
-            self.stop()
-            await asyncio.wait([self._task], timeout=within)
-        if not self._task.done():
-            return False
-        if not self.over:  # cancelled before it began
-            self.over = True
-            await close(self._items)
-        return True
-
-    async def _run(self, write: Callable[[Any], bytes]) -> None:
-        try:
-            source = _aiter(self._items)
-            try:
-                async for item in source:
-                    if self._stopped:  # and they have swallowed the cancellation
-                        break
-                    self._add(write(item))
-                    if self._size >= self._limit:
-                        await self._wait()
-            finally:
-                await close(source)
-        except asyncio.CancelledError as error:
-            if not self._stopped:
-                self.error = error
-        except Exception as error:
-            self.error = error
-        finally:
-            self.over = True
-            self._notify()
-
-    def _add(self, block: bytes) -> None:
-        self._blocks.append(block)
-        self._size += len(block)
-        if len(self._blocks) == 1:
-            self._notify()
-
-    async def _wait(self) -> None:
-        self._room = asyncio.get_running_loop().create_future()
-        try:
-            await self._room
-        finally:
-            self._room = None
-
-
-class _Alarm:
-    """What a consumer waits on: it is rung, or has been rung since, or `interval` s have passed.
-
-    One timer for all the waits: it is set once and looks, when it goes off, how long the present wait
-    has lasted. A timer for each wait would cost more than the wait.
-    """
-
-    __slots__ = ("_future", "_interval", "_loop", "_rung", "_since", "_timer")
-
-    def __init__(self, interval: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._interval = interval  # s
-        self._rung = False
-        self._since = 0.0  # when the present wait began
-        self._future: asyncio.Future[None] | None = None  # somebody waits
-        self._timer: asyncio.TimerHandle | None = None
-
-    def ring(self) -> None:
-        self._rung = True
-        self._wake()
-
-    async def wait(self) -> bool:
-        """Whether it was rung; False when the time has passed."""
-        if not self._rung:
-            self._since = self._loop.time()
-            self._future = self._loop.create_future()
-            if self._timer is None:
-                self._timer = self._loop.call_later(self._interval, self._look)
-            try:
-                await self._future
-            finally:
-                self._future = None
-        rung, self._rung = self._rung, False
-        return rung
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _look(self) -> None:
-        self._timer = None
-        left = self._since + self._interval - self._loop.time()
-        if left <= 0:
-            self._wake()
-        elif self._future is not None:
-            self._timer = self._loop.call_later(left, self._look)
-
-    def _wake(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-
 async def in_thread(items: Iterable[T]) -> AsyncGenerator[T]:
-    """Iterate a sync iterable that blocks, each step in a thread of the loop's default executor.
+    """Iterate a sync iterable that blocks, each step in a thread, and only when the consumer asks for it.
 
-    A step that has begun cannot be interrupted: a consumer that leaves does so at once, and the
-    iterator is closed in the thread when its step returns.
+    A step that has begun cannot be interrupted. A consumer that leaves meanwhile does so at once, and the
+    iterator is closed in the thread when the step returns. The process does not wait for such a thread.
+    At most 128 threads run at a time, those of responses included; a step beyond them waits for its turn.
     """
-    steps = _Steps(iter(items))
+    require_asyncio("in_thread")
+    steps = Steps(iter(items))
     try:
-        while (item := await asyncio.to_thread(steps.next)) is not _END:
+        while (item := await steps.next()) is not END:
             yield item
     finally:
-        steps.left = True
-        if not steps.lock.locked():
-            await asyncio.to_thread(steps.close)
-
-
-class _Steps:
-    """A sync iterator stepped by threads, one at a time; closed by whoever is the last to see it."""
-
-    __slots__ = ("left", "lock", "source")
-
-    def __init__(self, source: Iterator[Any]) -> None:
-        self.source = source
-        self.lock = threading.Lock()  # held while the iterator runs
-        self.left = False  # the consumer has gone
-
-    def next(self) -> Any:
-        try:
-            with self.lock:
-                return _END if self.left else next(self.source, _END)
-        finally:
-            if self.left:
-                self.close()
-
-    def close(self) -> None:
-        with self.lock:
-            _close(self.source)
-
-
-def writer(json: bool) -> Callable[[Any], bytes]:
-    """The function that writes an item as a block."""
-    return _write_json if json else _write
-
-
-def _write(item: object) -> bytes:
-    if isinstance(item, Block):
-        return item
-    if isinstance(item, (str, bytes, bytearray, memoryview)):
-        return encode(cast("Any", item))
-    if _is_event(item):
-        return item.encode()
-    if isinstance(item, Mapping):
-        return _write_fields(cast("Any", item))
-    raise TypeError(
-        f"an item must be Event, str, bytes-like, a mapping of fields or Block, not"
-        f" {type(item).__name__}; json=True writes any object as JSON"
-    )
-
-
-def _is_event(item: object) -> TypeGuard[Event]:
-    """Of either twin: an event outlives the choice of the codec, pickled."""
-    return getattr(type(item), "_is_fastsse_event", False) is True
-
-
-def _write_json(item: object) -> bytes:
-    if isinstance(item, Block):
-        return item
-    if _is_event(item):
-        return item.encode()
-    return encode_json(item)
-
-
-def _write_fields(fields: Mapping[Any, Any]) -> bytes:
-    if not _FIELDS.issuperset(fields):
-        name = next(name for name in fields if name not in _FIELDS)
-        raise InvalidField(str(name), fields[name], _KNOWN)
-    return encode(
-        fields.get("data"),
-        event=fields.get("event"),
-        id=fields.get("id"),
-        retry=fields.get("retry"),
-        comment=fields.get("comment"),
-    )
-
-
-def seconds(name: str, value: Any) -> float | None:
-    """A delay in seconds, or None for "never", which 0 says too."""
-    if value is None:
-        return None
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be seconds or None, not {type(value).__name__}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be seconds, 0 (off) or more, not {value!r}")
-    return value or None
-
-
-def require_iterable(items: object, name: str, methods: tuple[str, ...]) -> None:
-    """Refuse what cannot be iterated, and what would be iterated by mistake: text, a mapping."""
-    kind = type(items)
-    if isinstance(items, (str, bytes, bytearray, memoryview, Mapping)):
-        raise TypeError(
-            f"{name} must be an iterable of them, not one {kind.__name__}: put it in a list"
-        )
-    if not any(hasattr(kind, method) for method in methods):
-        wanted = "an iterable" if methods == ("__iter__",) else "an iterable or async iterable"
-        raise TypeError(f"{name} must be {wanted}, not {kind.__name__}")
-
-
-def _aiter(items: AsyncIterable[T] | Iterable[T]) -> AsyncIterator[T]:
-    if isinstance(items, AsyncIterable):
-        return aiter(items)
-    return _inline(items)
-
-
-async def _inline(items: Iterable[T]) -> AsyncGenerator[T]:
-    source = iter(items)
-    try:
-        for item in source:
-            yield item
-    finally:
-        _close(source)
-
-
-def _close(source: object) -> None:
-    close = getattr(source, "close", None)
-    if close is not None and not isinstance(source, io.IOBase):
-        close()
-
-
-async def close(source: object) -> None:
-    """Close items, or an iterator of them, of either kind."""
-    aclose = getattr(source, "aclose", None)
-    if aclose is None:
-        _close(source)
-    else:
-        await aclose()
+        closing = steps.leave()
+        if closing is not None:
+            await outlast(closing)
+            closing.result()

@@ -1,31 +1,43 @@
-"""EventSourceResponse: in memory against the strictest server, then under real ones and in frameworks."""
+"""EventSourceResponse: in memory under the strictest server, then in frameworks and under real servers."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
 import os
+import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 
 import pytest
-from driver import Sends, fetch, open_stream, turns
-from servers import ROOT, Clients, Connection, Server, serve_granian, serve_uvicorn, wait_for
+from support.driver import turns
+from support.servers import (
+    ROOT,
+    Clients,
+    Connection,
+    Server,
+    serve_granian,
+    serve_uvicorn,
+    wait_for,
+)
 
 from fastsse import (
     Block,
     EventSourceResponse,
     InvalidField,
+    _connection,
     encode,
     in_thread,
-    last_event_id,
-    response,
 )
+from fastsse.testing import Answer, Sends, Stream, fetch, open_stream
 
 FASTAPI = importlib.util.find_spec("fastapi") is not None
 if FASTAPI:  # here, because it reads annotations, and finds their names in the module
@@ -38,7 +50,7 @@ NEVER = 3600.0  # s
 
 
 class Items:
-    """An async source that a test steers: what is put comes out; it knows whether it was closed."""
+    """An async source that a test steers: items that are put come out, and `closed` counts how often it was closed."""
 
     def __init__(self, *items: Any) -> None:
         self.queue: asyncio.Queue[Any] = asyncio.Queue()
@@ -66,7 +78,7 @@ class Items:
 
 
 class App:
-    """An application that answers every request with one kind of response; remembers the reasons."""
+    """An application that answers every request with one kind of response, and remembers why each stream ended."""
 
     def __init__(self, items: Any, **options: Any) -> None:
         self.items = items
@@ -78,8 +90,22 @@ class App:
         await answer(scope, receive, send)
 
 
+@asynccontextmanager
+async def streaming(app: Any, *arguments: Any, **options: Any) -> AsyncIterator[Stream]:
+    """Open a stream and read its first block."""
+    async with open_stream(app, *arguments, **options) as stream:
+        assert HEARTBEAT == await stream.block()
+        yield stream
+
+
+def content(answer: Answer) -> bytes:
+    """Return the body after the first block."""
+    assert answer.body.startswith(HEARTBEAT)
+    return answer.body.removeprefix(HEARTBEAT)
+
+
 async def endless() -> AsyncIterator[bytes]:
-    """Always ready, and never gives up the loop by itself."""
+    """Yield items that are always ready, without ever giving up the loop."""
     while True:
         yield b"x" * 1000
 
@@ -92,6 +118,7 @@ class TestTheStart:
                 (b"content-type", b"text/event-stream; charset=utf-8"),
                 (b"cache-control", b"no-store, no-transform"),
                 (b"x-accel-buffering", b"no"),
+                (b"incremental", b"?1"),
             ]
 
     async def test_it_does_not_wait_for_an_item(self) -> None:
@@ -101,7 +128,7 @@ class TestTheStart:
             await turns()
 
             assert 200 == stream.status
-            assert (0, b"") == (items.given, stream.unread)
+            assert (0, HEARTBEAT) == (items.given, stream.unread)
 
     async def test_it_waits_for_the_first_item_when_asked_to(self) -> None:
         items = Items()
@@ -137,6 +164,7 @@ class TestTheStart:
                 "cache-control": "no-cache",
                 "content-type": "text/event-stream",
                 "x-accel-buffering": "no",
+                "incremental": "?1",
             } == stream.headers
 
     async def test_a_header_may_be_repeated(self) -> None:
@@ -164,7 +192,7 @@ class TestTheStart:
         assert [1] == closed
 
     async def test_a_post_is_streamed_too_and_its_body_passed_over(self) -> None:
-        async with open_stream(App(Items("a")), method="POST", body=b"unread") as stream:
+        async with streaming(App(Items("a")), method="POST", body=b"unread") as stream:
             assert b"data: a\n\n" == await stream.block()
 
 
@@ -214,14 +242,14 @@ class TestTheStream:
 
         answer = await fetch(app, sends=sends)
 
-        assert b"data: a\n\nid: 1\ndata: b\n\n: c\n\n" == answer.body
+        assert b"data: a\n\nid: 1\ndata: b\n\n: c\n\n" == content(answer)
         assert ["finished"] == app.reasons
         assert 1 == items.closed
 
     async def test_json_on_request(self, sends: Sends) -> None:
         answer = await fetch(App([{"a": 1}, None], json=True, last={"b": 2}), sends=sends)
 
-        assert b'data: {"a":1}\n\ndata: null\n\n' == answer.body
+        assert b'data: {"a":1}\n\ndata: null\n\n' == content(answer)
 
     async def test_sync_items_are_streamed_too(self, sends: Sends) -> None:
         closed: list[int] = []
@@ -232,14 +260,14 @@ class TestTheStream:
             finally:
                 closed.append(1)
 
-        assert b"data: a\n\ndata: b\n\n" == (await fetch(App(items()), sends=sends)).body
-        assert b"data: a\n\n" == (await fetch(App(in_thread(["a"])), sends=sends)).body
+        assert b"data: a\n\ndata: b\n\n" == content(await fetch(App(items()), sends=sends))
+        assert b"data: a\n\n" == content(await fetch(App(in_thread(["a"])), sends=sends))
         assert [1] == closed
 
     async def test_each_item_leaves_at_once(self, sends: Sends) -> None:
         items = Items()
 
-        async with open_stream(App(items), sends=sends) as stream:
+        async with streaming(App(items), sends=sends) as stream:
             for n in range(3):
                 items.put(str(n))
                 await turns()
@@ -250,7 +278,7 @@ class TestTheStream:
     async def test_items_that_are_ready_together_leave_as_one_chunk(self, sends: Sends) -> None:
         items = Items()
 
-        async with open_stream(App(items), sends=sends) as stream:
+        async with streaming(App(items), sends=sends) as stream:
             items.put("a", "b", "c")
 
             assert b"data: a\n\ndata: b\n\ndata: c\n\n" == await stream.chunk()
@@ -260,7 +288,7 @@ class TestTheStream:
     ) -> None:
         items = Items()
 
-        async with open_stream(App(items), sends=sends) as stream:
+        async with streaming(App(items), sends=sends) as stream:
             stream.stall()
             for n in range(5):
                 items.put(str(n))
@@ -279,7 +307,7 @@ class TestTheStream:
     async def test_a_heartbeat_is_sent_into_silence_only(self, sends: Sends) -> None:
         items = Items("a")
 
-        async with open_stream(App(items, heartbeat=SOON), sends=sends) as stream:
+        async with streaming(App(items, heartbeat=SOON), sends=sends) as stream:
             seen = [await stream.block() for _ in range(3)]
             items.put("b")
             while (block := await stream.block()) == HEARTBEAT:
@@ -292,7 +320,7 @@ class TestTheStream:
     async def test_without_heartbeats_silence_is_silent(
         self, sends: Sends, heartbeat: float | None
     ) -> None:
-        async with open_stream(App(Items(), heartbeat=heartbeat), sends=sends) as stream:
+        async with streaming(App(Items(), heartbeat=heartbeat), sends=sends) as stream:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(stream.chunk(), SOON)
 
@@ -315,7 +343,7 @@ class TestTheStream:
             await turns(100)
 
             assert before == given
-            assert given * 1000 < 8 * response.JOIN
+            assert given * 1000 < 8 * _connection.JOIN
 
 
 @pytest.mark.parametrize("sends", SENDS)
@@ -324,7 +352,7 @@ class TestTheEnd:
         items = Items("a")
         app = App(items)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             await stream.block()
             stream.disconnect()
             await stream.ended()
@@ -343,7 +371,7 @@ class TestTheEnd:
                 closed.append(1)
 
         app = App(items())
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             stream.stall()
             await stream.blocked()
             stream.disconnect()
@@ -369,7 +397,7 @@ class TestTheEnd:
         caplog.set_level(logging.INFO, "fastsse")
         app = App(endless(), send_timeout=SOON)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             stream.stall()
             await stream.ended()
 
@@ -380,7 +408,7 @@ class TestTheEnd:
     async def test_a_heartbeat_that_takes_too_long_ends_it(self, sends: Sends) -> None:
         app = App(Items(), send_timeout=SOON, heartbeat=SOON / 10)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             stream.stall()
             await stream.ended()
 
@@ -391,7 +419,7 @@ class TestTheEnd:
     ) -> None:
         app = App(Items(), send_timeout=None, heartbeat=SOON / 10)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             stream.stall()
             await stream.blocked()
             stream.resume()
@@ -403,7 +431,7 @@ class TestTheEnd:
         items = Items()
         app = App(items, send_timeout=SOON, heartbeat=None)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(stream.chunk(), 3 * SOON)
             items.put("a")
@@ -416,7 +444,7 @@ class TestTheEnd:
         items = Items()
         app = App(items, send_timeout=SOON, heartbeat=None)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             await turns()
             items.put("a")
             time.sleep(2 * SOON)  # noqa: ASYNC251 (this is what holds it up)
@@ -430,7 +458,7 @@ class TestTheEnd:
         items = Items("a", failure)
         app = App(items)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             with pytest.raises(KeyError) as caught:
                 await stream.rest()
 
@@ -443,7 +471,7 @@ class TestTheEnd:
     async def test_an_item_that_cannot_be_written_is_a_failure(self, sends: Sends) -> None:
         items = Items("a", {"data": "b", "event": "c\n"})
 
-        async with open_stream(App(items), sends=sends) as stream:
+        async with streaming(App(items), sends=sends) as stream:
             with pytest.raises(InvalidField, match="event"):
                 await stream.rest()
 
@@ -455,7 +483,7 @@ class TestTheEnd:
     ) -> None:
         app = App(Items("a", ConnectionResetError("of a database")))
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             with pytest.raises(ConnectionResetError):
                 await stream.ended()
 
@@ -464,7 +492,7 @@ class TestTheEnd:
     async def test_items_that_somebody_else_cancels_are_a_failure(self, sends: Sends) -> None:
         app = App(Items("a", asyncio.CancelledError()))
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             with pytest.raises(RuntimeError, match="were cancelled"):
                 await stream.ended()
 
@@ -503,7 +531,7 @@ class TestTheEnd:
         items = Items("a")
         app = App(items)
 
-        async with open_stream(app, sends=sends) as stream:
+        async with streaming(app, sends=sends) as stream:
             await stream.block()
             stream._task.cancel()
             await asyncio.wait([stream._task])
@@ -529,8 +557,105 @@ class TestTheEnd:
         assert [0] == states
 
 
+async def test_a_cancelled_response_does_not_wait_for_a_step_that_blocks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_connection, "FAREWELL", SOON)
+    blocked, release = threading.Event(), threading.Event()
+
+    def items() -> Iterator[str]:
+        yield "a"
+        blocked.set()
+        release.wait()
+
+    app = App(items())
+    async with streaming(app) as stream:
+        await stream.block()
+        await asyncio.to_thread(blocked.wait, 5)
+        stream._task.cancel()
+        await asyncio.wait([stream._task], timeout=5)
+        over = stream._task.cancelled()
+        release.set()
+
+    assert (True, ["cancelled"]) == (over, app.reasons)
+    assert ["items that block were left behind when the server ended"] == caplog.messages
+
+
+async def test_nothing_is_sent_once_the_client_has_gone() -> None:
+    sent: list[Any] = []
+    left: list[int] = []
+
+    async def items() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await asyncio.sleep(NEVER)
+        finally:
+            left.append(len(sent))
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        async def count(message: Any) -> None:
+            sent.append(message)
+            await send(message)
+
+        await App(items())(scope, receive, count)
+        await turns()
+
+    async with streaming(outer) as stream:
+        await stream.block()
+        stream.disconnect()
+        await stream.ended()
+
+    assert [len(sent)] == left
+
+
+async def test_a_cancellation_that_was_swallowed_before_is_not_taken_for_a_new_one() -> None:
+    app = App(["a"])
+    left: list[int] = []
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(NEVER)
+        await app(scope, receive, send)
+        left.append(task.cancelling())
+
+    answer = await fetch(outer)
+
+    assert b"data: a\n\n" == content(answer)
+    assert (["finished"], [1]) == (app.reasons, left)
+
+
+@pytest.mark.parametrize("turned_into", ["a message", "an error"])
+async def test_a_server_that_keeps_our_cancellation_to_itself_does_no_harm(
+    turned_into: str,
+) -> None:
+    app = App(["a"])
+    left: list[int] = []
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        async def translate() -> Any:
+            try:
+                return await receive()
+            except asyncio.CancelledError:
+                if turned_into == "an error":
+                    raise OSError("the connection is lost") from None
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+        await app(scope, translate, send)
+        task = asyncio.current_task()
+        assert task is not None
+        left.append(task.cancelling())
+
+    answer = await fetch(outer)
+
+    assert b"data: a\n\n" == content(answer)
+    assert (["finished"], [0]) == (app.reasons, left)
+
+
 async def test_a_server_that_raises_when_the_client_has_gone_is_understood() -> None:
-    """ASGI 2.4, where send() tells it before receive() does."""
+    """In ASGI 2.4 send() may tell it before receive() does."""
     app = App(["a"])
 
     async def receive() -> Any:
@@ -570,7 +695,7 @@ class TestWhatItCosts:
     async def test_an_idle_connection_has_one_task_besides_the_servers(self) -> None:
         before = len(asyncio.all_tasks())
 
-        async with open_stream(App(Items("a"))) as stream:
+        async with streaming(App(Items("a"))) as stream:
             await stream.block()
             await turns()
 
@@ -579,12 +704,12 @@ class TestWhatItCosts:
     async def test_nothing_is_left_when_it_is_over(self) -> None:
         before = asyncio.all_tasks()
 
-        async with open_stream(App(Items("a"))) as stream:
+        async with streaming(App(Items("a"))) as stream:
             await stream.block()
         await fetch(App(["a"]))
 
         assert before == asyncio.all_tasks()
-        assert {} == response._open
+        assert {} == _connection._open
 
 
 class TestAfterwards:
@@ -610,7 +735,7 @@ class TestAfterwards:
 
         answer = EventSourceResponse(items)
         answer.background = background
-        async with open_stream(answer) as stream:
+        async with streaming(answer) as stream:
             await stream.block()
             stream.disconnect()
             await stream.ended()
@@ -627,7 +752,7 @@ class TestAfterwards:
             finally:
                 raise KeyError("while closing")
 
-        async with open_stream(App(items())) as stream:
+        async with streaming(App(items())) as stream:
             await stream.block()
             stream.disconnect()
             await stream.ended()
@@ -638,7 +763,7 @@ class TestAfterwards:
     async def test_items_that_do_not_close_are_left_behind_and_logged(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(response, "CLEANUP", SOON)
+        monkeypatch.setattr(_connection, "CLEANUP", SOON)
         release = asyncio.Event()
         closed = asyncio.Event()
 
@@ -650,7 +775,7 @@ class TestAfterwards:
                 await release.wait()
                 closed.set()
 
-        async with open_stream(App(items())) as stream:
+        async with streaming(App(items())) as stream:
             await stream.block()
             stream.disconnect()
             await stream.ended()
@@ -663,7 +788,7 @@ class TestAfterwards:
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
-    """Stands for the server: its handler is there before any stream, and hears the signals too."""
+    """Stand for the server: a handler is there before any stream, and hears the signals too."""
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda signum, _frame: heard.append(signum))
     yield heard
@@ -676,11 +801,11 @@ class TestShutdown:
     async def test_every_stream_gets_its_last_block_and_its_end(
         self, sends: Sends, heard: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(response, "FAREWELL", NEVER)
+        monkeypatch.setattr(_connection, "FAREWELL", NEVER)
         items = [Items("a"), Items("a")]
         apps = [App(each, last={"comment": "bye", "retry": 100}) for each in items]
 
-        async with open_stream(apps[0], sends=sends) as one, open_stream(apps[1]) as two:
+        async with streaming(apps[0], sends=sends) as one, streaming(apps[1]) as two:
             for stream in (one, two):
                 await stream.block()
             signal.raise_signal(signal.SIGTERM)
@@ -696,7 +821,7 @@ class TestShutdown:
         items = Items()
         app = App(items, last="bye")
 
-        async with open_stream(app) as stream:
+        async with streaming(app) as stream:
             stream.stall()
             for n in range(6):
                 items.put(str(n))
@@ -720,7 +845,7 @@ class TestShutdown:
             finally:
                 await go_on.wait()
 
-        async with open_stream(App(items())) as stream:
+        async with streaming(App(items())) as stream:
             await stream.block()
             signal.raise_signal(signal.SIGTERM)
             await turns()
@@ -745,7 +870,7 @@ class TestShutdown:
                 await go_on.wait()
                 closed.append(1)
 
-        async with open_stream(App(items())) as stream:
+        async with streaming(App(items())) as stream:
             await stream.block()
             signal.raise_signal(signal.SIGTERM)
             await turns()
@@ -760,7 +885,7 @@ class TestShutdown:
     async def test_but_not_for_ever(
         self, heard: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(response, "FAREWELL", SOON)
+        monkeypatch.setattr(_connection, "FAREWELL", SOON)
         go_on = asyncio.Event()
 
         async def items() -> AsyncIterator[str]:
@@ -770,7 +895,7 @@ class TestShutdown:
             finally:
                 await go_on.wait()
 
-        async with open_stream(App(items(), last="bye")) as stream:
+        async with streaming(App(items(), last="bye")) as stream:
             await stream.block()
             signal.raise_signal(signal.SIGTERM)
 
@@ -782,10 +907,10 @@ class TestShutdown:
     async def test_nor_for_a_client_that_stalls(
         self, heard: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(response, "FAREWELL", SOON)
+        monkeypatch.setattr(_connection, "FAREWELL", SOON)
         app = App(endless())
 
-        async with open_stream(app) as stream:
+        async with streaming(app) as stream:
             stream.stall()
             await stream.blocked()
             signal.raise_signal(signal.SIGTERM)
@@ -795,13 +920,13 @@ class TestShutdown:
         assert [signal.SIGTERM] == heard
 
     async def test_a_stream_that_comes_too_late_is_ended_at_once(self, heard: list[int]) -> None:
-        async with open_stream(App(Items())) as early:
+        async with streaming(App(Items())) as early:
             signal.raise_signal(signal.SIGTERM)
             await early.ended()
 
         answer = await fetch(App(Items(), last="bye"))
 
-        assert b"data: bye\n\n" == answer.body
+        assert b"data: bye\n\n" == content(answer)
         assert [signal.SIGTERM] == heard
 
     async def test_a_stream_that_comes_while_others_end_is_ended_too(
@@ -816,7 +941,7 @@ class TestShutdown:
             finally:
                 await go_on.wait()
 
-        async with open_stream(App(items())) as early:
+        async with streaming(App(items())) as early:
             await early.block()
             signal.raise_signal(signal.SIGTERM)
             await turns()
@@ -825,7 +950,7 @@ class TestShutdown:
             go_on.set()
             await early.ended()
 
-        assert b"data: bye\n\n" == answer.body
+        assert b"data: bye\n\n" == content(answer)
         assert [signal.SIGTERM] == heard
 
     async def test_streams_that_are_over_leave_the_handlers_as_they_were(
@@ -840,7 +965,7 @@ class TestShutdown:
 
     def test_it_works_twice_in_a_process(self, heard: list[int]) -> None:
         async def once() -> None:
-            async with open_stream(App(Items("a"))) as stream:
+            async with streaming(App(Items("a"))) as stream:
                 assert b"data: a\n\n" == await stream.block()
                 await turns()
                 assert stream.running
@@ -854,38 +979,13 @@ class TestShutdown:
         assert [signal.SIGTERM, signal.SIGTERM] == heard
 
 
-class TestLastEventID:
-    @pytest.mark.parametrize(
-        ("headers", "query", "expected"),
-        [
-            ([], b"", ""),
-            ([(b"last-event-id", b"7")], b"", "7"),
-            ([(b"last-event-id", "é€".encode())], b"", "é€"),
-            ([(b"last-event-id", b"\xff")], b"", "\ufffd"),
-            ([(b"last-event-id", b"7")], b"last_event_id=8", "7"),
-            ([(b"last-event-id", b"")], b"last_event_id=8", "8"),
-            ([(b"host", b"x")], b"a=b&last_event_id=8%2D9", "8-9"),
-            ([], b"last_event_id=%C3%A9+x", "é x"),
-            ([], b"last_event_id=", ""),
-        ],
-        ids=range(9),
-    )
-    def test_it_is_the_headers_else_the_querys(
-        self, headers: list[tuple[bytes, bytes]], query: bytes, expected: str
-    ) -> None:
-        assert expected == last_event_id({"headers": headers, "query_string": query})
-
-    def test_a_scope_without_a_query_is_fine(self) -> None:
-        assert "" == last_event_id({"headers": []})
-
-
 @pytest.fixture
 def starlette() -> ModuleType:
     return pytest.importorskip("starlette.responses")
 
 
 def application(*endpoints: Any, middleware: Any = ()) -> Any:
-    """A Starlette application with a route for each endpoint."""
+    """Make a Starlette application with a route for each endpoint."""
     from starlette.applications import Starlette
     from starlette.routing import Route
 
@@ -908,7 +1008,7 @@ class TestInStarlette:
             answer.background = BackgroundTask(done.append, "background")
             return answer
 
-        async with open_stream(application(endpoint), "/endpoint") as stream:
+        async with streaming(application(endpoint), "/endpoint") as stream:
             assert "text/event-stream; charset=utf-8" == stream.headers["content-type"]
             assert stream.headers["set-cookie"].startswith("name=value")
             assert "1" == stream.headers["x-more"]
@@ -958,7 +1058,7 @@ class TestInStarlette:
         ]
         app = application(endless, finite, middleware=around)
         headers = {"accept-encoding": "gzip", "origin": "http://x"}
-        async with open_stream(app, "/endless", headers=headers, sends=sends) as stream:
+        async with streaming(app, "/endless", headers=headers, sends=sends) as stream:
             items.put("a")
             first = await stream.block()
             items.put("b")
@@ -971,7 +1071,7 @@ class TestInStarlette:
         assert "content-encoding" not in stream.headers
         assert (b"data: a\n\n", b"data: b\n\n") == (first, second)
         assert 1 == items.closed
-        assert b"data: a\n\ndata: b\n\n" == answer.body
+        assert b"data: a\n\ndata: b\n\n" == content(answer)
 
     async def test_a_failure_before_the_start_is_a_500(self) -> None:
         items = Items(KeyError("a secret"))
@@ -1001,6 +1101,19 @@ class TestInStarlette:
 
 @pytest.mark.skipif(not FASTAPI, reason="needs fastapi")
 class TestInFastAPI:
+    async def test_the_readmes_endpoint_works_as_it_is_written(self) -> None:
+        blocks = re.findall(
+            r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+        )
+        space: dict[str, Any] = {}
+        exec(next(block for block in blocks if "FastAPI()" in block), space)
+
+        answer = await fetch(space["app"], "/answer", query={"question": "why?"})
+        schema = await fetch(space["app"], "/openapi.json")
+
+        assert b"data: You\n\ndata: asked:\n\ndata: why?\n\n" == content(answer)
+        assert b"text/event-stream" in schema.body
+
     @pytest.mark.parametrize("sends", SENDS)
     async def test_an_endpoint_returns_it(self, sends: Sends) -> None:
         app = FastAPI()
@@ -1020,13 +1133,13 @@ class TestInFastAPI:
         def annotated() -> EventSourceResponse:
             return EventSourceResponse(["a"])
 
-        async with open_stream(app, "/bare", sends=sends) as stream:
+        async with streaming(app, "/bare", sends=sends) as stream:
             assert "text/event-stream; charset=utf-8" == stream.headers["content-type"]
             assert b"data: a\n\n" == await stream.block()
         answer = await fetch(app, "/annotated", sends=sends)
 
         assert ["disconnected", "background", "dependency closed"] == steps
-        assert b"data: a\n\n" == answer.body
+        assert b"data: a\n\n" == content(answer)
 
 
 SERVED = """
@@ -1214,7 +1327,7 @@ class TestUnderARealServer:
 
 
 def is_quiet(server: Server) -> bool:
-    """Whether the server answers at once again: its endless stream waits for the client."""
+    """Return True when the server answers at once again, because its endless stream waits for the client."""
     start = time.perf_counter()
     state(server)
     return time.perf_counter() - start < 0.05

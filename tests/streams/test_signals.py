@@ -1,26 +1,29 @@
-"""SIGTERM and SIGINT: our callbacks first, then whoever stood there before, and nobody is lost.
+"""SIGTERM and SIGINT: our callbacks come first, then the handler that stood there before, and none is lost.
 
-What a signal does to a process is tested in a process; the rest here, where pytest owns the handlers.
+The effect of a signal on a process is tested in a process of its own; the rest here, where pytest owns the handlers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import turns
-from servers import ROOT, Clients, environment, serve_granian, serve_uvicorn
+from support.driver import turns
+from support.servers import DEADLINE, ROOT, Clients, environment, serve_granian, serve_uvicorn
 
-from fastsse._signals import heed_one_sigterm, on_shutdown
+from fastsse import _signals
+from fastsse._signals import end_streams, on_shutdown
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")
 
@@ -28,7 +31,7 @@ LOOPS = ["asyncio", "uvloop"]
 
 
 class Server:
-    """Stands where a server's handler stands: a function that was installed before us."""
+    """A server's handler: a function that was installed before ours."""
 
     def __init__(self) -> None:
         self.heard: list[int] = []
@@ -39,7 +42,7 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Its handlers are installed for SIGTERM and SIGINT, and taken away in the end."""
+    """Install a server's handlers for SIGTERM and SIGINT, and take them away in the end."""
     server = Server()
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
     for signum in before:
@@ -49,20 +52,10 @@ def server() -> Iterator[Server]:
         signal.signal(signum, handler)
 
 
-@pytest.mark.usefixtures("server")
-def test_a_worker_heeds_one_sigterm_and_no_sigint() -> None:
-    heard: list[int] = []
-    loop = asyncio.new_event_loop()
-    heed_one_sigterm(loop)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, heard.append, signum)
+def test_the_module_has_rules_of_no_server() -> None:
+    source = inspect.getsource(_signals)
 
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
-        signal.raise_signal(signum)
-    loop.run_until_complete(turns())
-    loop.close()
-
-    assert [signal.SIGTERM] == heard
+    assert [] == re.findall("granian|uvicorn|hypercorn|gunicorn", source)
 
 
 @pytest.mark.usefixtures("server")
@@ -257,9 +250,222 @@ class TestInOneProcess:
             on_shutdown(lambda: None)
 
 
+class Thread:
+    """A loop that runs in a thread of its own, and what was told there."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.told: list[str] = []
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+
+    def register(self, name: str) -> Callable[[], None]:
+        async def register() -> Callable[[], None]:
+            return on_shutdown(lambda: self.told.append(name))
+
+        return asyncio.run_coroutine_threadsafe(register(), self.loop).result(DEADLINE)
+
+    def settle(self) -> list[str]:
+        """Let the loop run what is scheduled, and return what was told."""
+        asyncio.run_coroutine_threadsafe(turns(), self.loop).result(DEADLINE)
+        return self.told
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(DEADLINE)
+        self.loop.close()
+
+
+@pytest.fixture
+def thread() -> Iterator[Thread]:
+    thread = Thread()
+    yield thread
+    thread.stop()
+
+
+@pytest.mark.usefixtures("server")
+class TestEndStreams:
+    async def test_every_callback_of_the_running_loop_is_called_once(self) -> None:
+        told: list[str] = []
+        on_shutdown(lambda: told.append("first"))
+        on_shutdown(lambda: told.append("second"))
+
+        end_streams()
+        end_streams()
+
+        assert ["first", "second"] == told
+
+    async def test_what_is_registered_afterwards_is_left_alone_until_a_signal(
+        self, server: Server
+    ) -> None:
+        told: list[str] = []
+        on_shutdown(lambda: told.append("before"))
+
+        end_streams()
+        on_shutdown(lambda: told.append("after"))
+        await turns()
+        before = list(told)
+        signal.raise_signal(signal.SIGTERM)
+        await turns()
+
+        assert ["before"] == before
+        assert ["before", "after"] == told
+        assert [signal.SIGTERM] == server.heard
+
+    async def test_the_handlers_are_what_they_were(self, server: Server) -> None:
+        on_shutdown(lambda: None)
+
+        end_streams()
+
+        assert server.handle == signal.getsignal(signal.SIGTERM)
+        assert server.handle == signal.getsignal(signal.SIGINT)
+
+    async def test_a_callback_that_was_taken_back_is_not_called(self) -> None:
+        told: list[str] = []
+        undo = on_shutdown(lambda: told.append("taken back"))
+        on_shutdown(lambda: told.append("kept"))
+
+        undo()
+        end_streams()
+        undo()
+
+        assert ["kept"] == told
+
+    async def test_a_callback_runs_in_the_context_of_its_registrar(self) -> None:
+        variable = contextvars.ContextVar("variable", default="unset")
+        told: list[str] = []
+        variable.set("registrar")
+        on_shutdown(lambda: told.append(variable.get()))
+        variable.set("caller")
+
+        end_streams()
+
+        assert ["registrar"] == told
+
+    async def test_a_callback_that_raises_keeps_no_other_from_running(self) -> None:
+        told: list[str] = []
+        errors: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: errors.append(context["exception"])
+        )
+        failure = RuntimeError("a callback")
+
+        def fail() -> None:
+            raise failure
+
+        on_shutdown(fail)
+        on_shutdown(lambda: told.append("next"))
+        end_streams()
+
+        assert ["next"] == told
+        assert [failure] == errors
+
+    async def test_a_callback_may_end_streams_itself(self) -> None:
+        told: list[str] = []
+        on_shutdown(end_streams)
+        on_shutdown(lambda: told.append("once"))
+
+        end_streams()
+
+        assert ["once"] == told
+
+    async def test_a_loop_in_a_thread_is_ended_alone(self, thread: Thread) -> None:
+        told: list[str] = []
+        undo = on_shutdown(lambda: told.append("here"))
+        thread.register("there")
+
+        end_streams(thread.loop)
+
+        assert ["there"] == await asyncio.to_thread(thread.settle)
+        assert [] == told
+        undo()
+
+    async def test_other_loops_are_left_alone(self, thread: Thread) -> None:
+        told: list[str] = []
+        on_shutdown(lambda: told.append("here"))
+        undo = thread.register("there")
+
+        end_streams()
+
+        assert [] == await asyncio.to_thread(thread.settle)
+        assert ["here"] == told
+        undo()
+
+    def test_it_can_be_called_from_where_no_loop_runs(self, thread: Thread) -> None:
+        thread.register("one")
+        thread.register("two")
+
+        end_streams(thread.loop)
+
+        assert ["one", "two"] == thread.settle()
+
+    def test_an_undo_works_in_a_thread_too(self, thread: Thread) -> None:
+        undo = thread.register("taken back")
+        thread.register("kept")
+
+        undo()
+        end_streams(thread.loop)
+
+        assert ["kept"] == thread.settle()
+
+    def test_the_main_loop_can_be_ended_from_a_thread(self, server: Server) -> None:
+        async def main() -> list[object]:
+            told: list[object] = []
+            on_shutdown(lambda: told.append(threading.current_thread()))
+            await asyncio.to_thread(end_streams, asyncio.get_running_loop())
+            await turns()
+            return told
+
+        assert [threading.main_thread()] == asyncio.run(main())
+        assert server.handle == signal.getsignal(signal.SIGTERM)
+
+    def test_a_loop_that_is_closed_is_passed_over(self) -> None:
+        told: list[int] = []
+
+        async def register() -> asyncio.AbstractEventLoop:
+            on_shutdown(lambda: told.append(1))
+            return asyncio.get_running_loop()
+
+        end_streams(asyncio.run(register()))
+
+        assert [] == told
+
+    def test_without_a_loop_it_is_refused(self) -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            end_streams()
+
+    async def test_a_signal_tells_the_loops_of_threads_too(
+        self, server: Server, thread: Thread
+    ) -> None:
+        told: list[str] = []
+        on_shutdown(lambda: told.append("here"))
+        thread.register("there")
+
+        signal.raise_signal(signal.SIGTERM)
+        await turns()
+
+        assert ["there"] == await asyncio.to_thread(thread.settle)
+        assert ["here"] == told
+        assert [signal.SIGTERM] == server.heard
+
+    async def test_a_thread_does_not_make_the_main_loop_forget_that_it_was_ended(
+        self, thread: Thread
+    ) -> None:
+        told: list[str] = []
+        on_shutdown(lambda: told.append("early"))
+        signal.raise_signal(signal.SIGTERM)
+        await turns()
+        await asyncio.to_thread(thread.register, "there")
+
+        on_shutdown(lambda: told.append("late"))
+        await turns()
+
+        assert ["early", "late"] == told
+
+
 PRELUDE = """
 import asyncio, os, signal, sys, threading
-from fastsse._signals import heed_one_sigterm, on_shutdown
+from fastsse._signals import on_shutdown
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in the background
 
@@ -345,7 +551,7 @@ except KeyboardInterrupt:
         assert "told\ninterrupted\n" == result.stdout, result.stderr
 
     def test_a_loops_own_handler_hears_it_too(self, loop: str) -> None:
-        """As granian listens: by the loop's wake-up descriptor, whoever the handler is."""
+        """granian listens in this way: by the loop's wake-up descriptor, whichever handler is installed."""
         result = python(
             loop,
             """
@@ -416,7 +622,7 @@ print(signal.getsignal(signal.SIGINT) == signal.default_int_handler)
 
 SERVED = """
 import asyncio
-from fastsse._signals import heed_one_sigterm, on_shutdown
+from fastsse._signals import on_shutdown
 
 ended = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Chunks to events and items to blocks, sync and async; what is iterated is closed on every way out."""
+"""Chunks to events and items to blocks, sync and async; every iterable is closed on every way out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from driver import turns
+from support.driver import turns
 
 from fastsse import (
     Block,
@@ -33,12 +33,12 @@ from fastsse import (
 )
 
 HEARTBEAT = b":\n\n"
-SOON = 0.01  # s between heartbeats where a test wants to see some
+SOON = 0.01  # s between heartbeats in a test that waits for some
 NEVER = 3600.0  # s
 
 
 class Source:
-    """Items, or chunks, that know where they stand: how many were asked for, and whether closed."""
+    """Items or chunks that count how many of them were asked for, and how often they were closed."""
 
     def __init__(
         self, *items: Any, failure: Exception | None = None, endless: bool = False
@@ -49,7 +49,7 @@ class Source:
         self.asked = 0
         self.closed = 0
         self.cancelled = 0
-        self.go_on = asyncio.Event()  # what an endless one waits for
+        self.go_on = asyncio.Event()  # an endless source waits for this
 
     def __iter__(self) -> Iterator[Any]:
         return self._iterate()
@@ -91,7 +91,7 @@ async def collect(items: AsyncIterator[Any]) -> list[Any]:
 
 
 async def extend(found: list[Any], items: AsyncIterator[Any]) -> None:
-    """`list.extend`: what came before an exception is there."""
+    """Extend a list by items; those that come before an exception are kept."""
     async for item in items:
         found.append(item)  # noqa: PERF401 (a comprehension keeps nothing when it fails)
 
