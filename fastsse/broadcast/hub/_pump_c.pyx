@@ -18,17 +18,17 @@ cdef extern from "Python.h":
 
 
 cdef class Member:
-    """What the pump needs to know of a subscriber: see `_pump_py.Member`."""
+    """The part of a subscriber that the pump reads: see `_pump_py.Member`."""
 
     cdef public object send
     cdef public long long position
     cdef public bint live
-    cdef public bint itself
+    cdef public bint own_task
 
-    def __init__(self, send, long long position, bint itself):
+    def __init__(self, send, long long position, bint own_task):
         self.send = send
         self.position = position
-        self.itself = itself
+        self.own_task = own_task
         self.live = False
 
 
@@ -55,14 +55,14 @@ cdef class Half:
             self._iterator = self.waits_for = None
 
     def drop(self):
-        """Give it up where it stands."""
+        """Give the awaitable up where it stands."""
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
 
 
 cdef inline object _take(PyObject *owned):
-    """A reference that is ours becomes Cython's."""
+    """Hand a reference that is ours over to Cython."""
     cdef object result = <object> owned
     Py_DECREF(owned)
     return result
@@ -108,7 +108,7 @@ cdef extern from *:
 
 
 def begin(awaitable):
-    """Step an awaitable once. What it raises is raised here."""
+    """Step an awaitable once; an exception of the awaitable is raised here."""
     cdef Half half = Half.__new__(Half)
     half._iterator = _iterator_of(awaitable)
     half.step()
@@ -128,7 +128,7 @@ def sweep(list members, Py_ssize_t start, Py_ssize_t stop, dict message, long lo
     for index in range(start, stop):
         member = <Member?> members[index]
         if not member.live:
-            if member.itself:
+            if member.own_task:
                 rest.append((member, None))
             continue
         if first:

@@ -4,45 +4,45 @@ Waking a task per subscriber would cost as much as the system call that sends. A
 within its first step (granian: fewer than four chunks wait; uvicorn: the transport is not paused), so the pass goes
 on to the next subscriber at once. One that does not finish is handed back half done, and a task finishes it.
 
-It knows awaitables and positions; it must not know topics, history or policies. An awaitable may be a coroutine,
-or an object whose ``__await__`` gives an iterator or itself (granian's); what it yields is a future-like with
-`add_done_callback`, or None for one turn of the loop.
+An awaitable may be a coroutine, or an object whose ``__await__`` gives an iterator or the object (granian's). What the
+iterator yields is a future-like with `add_done_callback`, or None for one turn of the loop.
+
+The module knows awaitables and positions; it must not know topics, history or policies.
 """
 
 from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from fastsse.broadcast.subscriber import Gate
+    from fastsse._gate import Gate
+    from fastsse.asgi import Message, Send
 
 __all__ = ["Half", "Member", "begin", "finish", "sweep"]
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 M = TypeVar("M", bound="Member")
 
 
 class Member:
-    """What the pump needs to know of a subscriber.
+    """The part of a subscriber that the pump reads.
 
     Attributes:
         send: the connection's ASGI `send`.
-        position: of the last event that was handed to `send`: everything up to here is on its way.
-        live: the pump may call `send`; no earlier call is pending.
-        itself: the connection's own task sends, unless `live`; the pump only hands it back.
+        position: the position of the last event that was handed to `send`: everything up to here is on its way.
+        live: the pump may call `send`, and no earlier call is pending.
+        own_task: the connection's own task sends, unless `live`; the pump only hands such a member back.
     """
 
-    __slots__ = ("itself", "live", "position", "send")
+    __slots__ = ("live", "own_task", "position", "send")
 
-    def __init__(self, send: Send, position: int, itself: bool) -> None:
+    def __init__(self, send: Send, position: int, own_task: bool) -> None:
         self.send = send
         self.position = position
-        self.itself = itself
+        self.own_task = own_task
         self.live = False
 
 
@@ -50,9 +50,9 @@ class Half:
     """An awaitable that was begun.
 
     Attributes:
-        waits_for: the future-like that it waits for; None for a turn of the loop.
-        done: it has finished.
-        value: what it returned, once done.
+        waits_for: the future-like on which it waits; None for a turn of the loop.
+        done: True when it has finished.
+        value: what it has returned, once done.
     """
 
     __slots__ = ("_iterator", "done", "value", "waits_for")
@@ -75,7 +75,7 @@ class Half:
             self.waits_for = None
 
     def drop(self) -> None:
-        """Give it up where it stands."""
+        """Give the awaitable up where it stands."""
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
@@ -98,10 +98,10 @@ class _Steps:
 
 
 def begin(awaitable: Awaitable[Any]) -> Half:
-    """Step an awaitable once. What it raises is raised here.
+    """Step an awaitable once; an exception of the awaitable is raised here.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the object is no awaitable.
     """
     if isinstance(awaitable, types.CoroutineType):
         return Half(_Steps(awaitable))  # pyright: ignore[reportUnknownArgumentType]
@@ -115,7 +115,7 @@ def finish(half: Half, gate: Gate) -> Generator[Any, Any, bool]:
     """Wait until `half` is done, or until `gate` is shut: then the awaitable is dropped.
 
     Returns:
-        Whether it is done.
+        True when `half` is done.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -125,7 +125,7 @@ def finish(half: Half, gate: Gate) -> Generator[Any, Any, bool]:
                 yield None
             else:
                 waiter = loop.create_future()
-                # The future was yielded to a task that is not ours to be; we take it over.
+                # The future was yielded as if to the task that awaits it. No task does: we take its place.
                 waits_for._asyncio_future_blocking = False
                 waits_for.add_done_callback(partial(_wake, waiter))
                 gate.waiter = waiter
@@ -156,18 +156,18 @@ def sweep(
         members: subscribers of one audience.
         message: the ASGI message, shared by all.
         first: position of the first event in the message; 0 for a heartbeat, which moves nobody.
-        last: position of the last one; where each then stands.
+        last: position of the last event in the message; each member then stands there.
 
     Returns:
-        How many sends finished, and those who need more: with the half-done send, with what their `send` raised,
-        or with None for who has a part of the message already, or sends for itself.
+        How many sends finished, and the members that need more. With each comes its half-done send, or what its
+        `send` has raised, or None for a member that has a part of the message already or has its own task.
     """
     finished = 0
     rest: list[tuple[M, Half | Exception | None]] = []
     for index in range(start, stop):
         member = members[index]
         if not member.live:
-            if member.itself:
+            if member.own_task:
                 rest.append((member, None))
             continue
         if first:

@@ -1,6 +1,6 @@
-"""What the hub counts: plain integers, written on the hot path, read by whoever scrapes.
+"""Counts of the hub: plain integers, written on the hot path, read by whoever scrapes.
 
-It knows numbers; how they are named for an operator is the business of `metrics.py`.
+The module knows numbers; it must not know how they are named for an operator, which is the business of `metrics.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _LAG = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)  # events
 
 
 class Histogram:
-    """Counts per bucket.
+    """Observations, counted by their size in buckets.
 
     Attributes:
         bounds: upper bounds, inclusive; a last bucket takes the rest.
         counts: observations per bucket.
-        total: sum of what was observed.
+        total: the sum of all observations.
     """
 
     __slots__ = ("bounds", "counts", "total")
@@ -31,48 +31,67 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
+        """Count a value that was observed so many times."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
     def members(self) -> dict[str, object]:
-        """For JSON."""
+        """Return the histogram as members of a JSON object."""
         return {"bounds": self.bounds, "counts": list(self.counts), "total": self.total}
 
 
 class Stats:
-    """Since the hub was made.
+    """All counts of one hub, since the hub was made.
 
     Attributes:
         published: events appended by this hub.
         delivered: events handed to sends, each reader counted.
-        sends: sends that carried them; fewer than `delivered`, because what waits is joined.
+        sends: sends that carried them; fewer than `delivered`, because events that wait are joined.
         sent_bytes: bytes that those sends carried.
         heartbeats: heartbeats handed to sends.
         openings: streams that began, by how: ``new``, ``resumed``, ``earliest``, ``gap``.
-        ended: streams that ended, by reason: ``disconnected``, ``lifetime``, ``slow``, ``shutdown``, ``closed``.
-        refused: streams that were not let in, by reason: ``full``, ``draining``.
+        ended: streams that ended, by reason: ``finished`` (all their topics have), ``disconnected``, ``lifetime``,
+            ``slow``, ``shutdown``, ``closed`` (a subscription), ``filter`` (it raised), ``archive`` (it could not be
+            read).
+        refused: streams that were not let in, by reason: ``full``, ``draining``, ``names``, ``ended`` (its
+            topics have ended, and nothing is kept that it has not).
+        bodies: bodies that are being read now.
+        body_bytes: bytes of them that are held now.
+        problems: requests that were answered with a problem, by status; streams that were not let in count above alone.
+        bodies_refused: bodies that were not read to their end, by reason: ``full`` (no place), ``silent`` (gave its
+            place up), ``bytes`` (too much was held), ``slow`` (took too long).
+        events_refused: events that were not published, by the field at fault.
+        runs: runs that have ended, by the reason that their end names, and those that were ``refused``.
         skipped: times that a slow reader was moved ahead.
-        gaps: gap events made, by reason.
+        gaps: gap events made, by reason: ``trimmed``, ``slow``, ``lost``, ``restart``, ``unknown``.
         latency: seconds from an event's report to the send of each reader that keeps up.
         lag: events that a reader was behind when it could be sent to again.
     """
 
     __slots__ = (
+        "bodies",
+        "bodies_refused",
+        "body_bytes",
         "delivered",
         "ended",
+        "events_refused",
         "gaps",
         "heartbeats",
         "lag",
         "latency",
         "openings",
+        "problems",
         "published",
         "refused",
+        "runs",
         "sends",
         "sent_bytes",
         "skipped",
     )
 
     def __init__(self) -> None:
+        self.bodies = 0
+        self.body_bytes = 0
         self.published = 0
         self.delivered = 0
         self.sends = 0
@@ -81,7 +100,11 @@ class Stats:
         self.skipped = 0
         self.openings: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.problems: Counter[str] = Counter()
+        self.bodies_refused: Counter[str] = Counter()
+        self.events_refused: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         self.latency = Histogram(_LATENCY)
         self.lag = Histogram(_LAG)
@@ -93,7 +116,7 @@ class Stats:
         self.sent_bytes += sends * size
 
     def members(self) -> dict[str, object]:
-        """For JSON: every number by its name, as it is now."""
+        """Return every number by its name, for JSON, as it is now."""
         return {name: _plain(getattr(self, name)) for name in sorted(self.__slots__)}
 
 

@@ -1,24 +1,43 @@
-"""The Store protocol: where the log lives. One file per store.
+"""The contract between the hub and a log: `Store`, `Follower`, and the ability of an `Archive`. One file per store.
 
-A store is two verbs: `append` gives an event its position, and `follow` reports every event that the log holds,
-in the order of positions, whoever appended it. The hub delivers only what is reported, so local and remote events
-walk one road. `open` and `close` are its life.
+    hub ── append ──► store ── entry, lost, renewed, stalled ──► hub (the follower) ──► streams
+                      store ── read (only an archive) ─────────► one late stream
+
+A hub delivers what its store reports and nothing else, so events of this process and of others walk one road in one
+order. This module knows entries and positions, and nothing of the hub, the rules for topics or ids on the
+wire.
+
+**Positions** are whole numbers from 1 to 2**62 - 1. A later entry has a greater position, and gaps between two
+positions are allowed. An engine whose ids are two numbers maps them and writes the mapping down: ``<ms>-<n>`` of Redis
+becomes ``ms << 18 | n``, for example.
+
+**Epochs** name a numbering. Two logs never share one. A log that loses what it has reported, or begins to count anew,
+is another log and takes another epoch.
+
+**Ends.** A topic may end. Its end is an entry like any other, whose block begins with ``event: end``, a type that no
+publisher can use. So a store keeps and reports ends without knowing of them; `Draft.ends` and `Entry.ends` tell them
+apart. A topic has ended while the newest entry of the topic is an end.
+
+Everything here is called from one event loop. No method of a `Follower` blocks or raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Draft", "Entry", "Report", "Store"]
+from fastsse import InvalidField
+
+_END = b"event: end\n"  # the beginning of the block of an end, as `encode` writes it
+
+__all__ = ["Archive", "Draft", "Entry", "Follower", "KeyReused", "Log", "Page", "Store"]
 
 
 class Draft:
     """An event that has no position yet.
 
     Attributes:
-        topics: what it is published to; at least one, none twice.
-        block: its block without an id, written once for everybody (see `fastsse.encode`).
+        topics: the topics that the event is published to; at least one, none twice.
+        block: the event's block without an id, written once for everybody (see `fastsse.encode`).
     """
 
     __slots__ = ("block", "topics")
@@ -27,14 +46,19 @@ class Draft:
         self.topics = topics
         self.block = block
 
+    @property
+    def ends(self) -> bool:
+        """True for the end of its topics."""
+        return self.block.startswith(_END)
+
 
 class Entry:
     """An event in the log.
 
     Attributes:
-        position: its place in the one sequence of all topics; from 1, growing, not always by one.
-        topics: what it was published to.
-        block: its block without an id.
+        position: the event's place in the one sequence of all topics.
+        topics: the topics that the event was published to.
+        block: the event's block without an id.
     """
 
     __slots__ = ("block", "position", "topics")
@@ -44,42 +68,167 @@ class Entry:
         self.topics = topics
         self.block = block
 
+    @property
+    def ends(self) -> bool:
+        """True for the end of its topics."""
+        return self.block.startswith(_END)
+
     def __repr__(self) -> str:
         return f"Entry({self.position}, {self.topics!r}, {len(self.block)} bytes)"
 
 
-Report = Callable[[Entry], None]
+class Log(NamedTuple):
+    """The extent of a log at one moment.
+
+    Attributes:
+        epoch: the name of this numbering: 1 to 64 of the characters ``0-9 A-Z a-z _ .``.
+        floor: position of the last entry that is gone; 0 when none is.
+        head: position of the newest entry, gone or not; 0 when there never was one.
+    """
+
+    epoch: str
+    floor: int = 0
+    head: int = 0
+
+
+class Page(NamedTuple):
+    """One answer of an `Archive`: all entries of the asked topics after `floor` and up to `end`.
+
+    Attributes:
+        entries: the entries, in order, each once.
+        end: the position up to which the page is complete. The next page begins after it.
+        floor: position of the last entry that is gone from the log at the time of the answer.
+        epoch: the log that the page is of. The hub drops a page of a log that it has not been told of by `renewed`.
+    """
+
+    entries: list[Entry]
+    end: int
+    floor: int
+    epoch: str
+
+
+class KeyReused(InvalidField):
+    """The key of a publish belongs to an event with other topics or another block; nothing was appended."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("key", key, "was used for another event: take a new key for a new event")
+
+    def __reduce__(self) -> tuple[type[KeyReused], tuple[object]]:
+        return KeyReused, (self.value,)
+
+
+class Follower(Protocol):
+    """The hub, as a store sees it: the receiver of everything that happens to the log.
+
+    The reports of one store come one after the other, in the order of the log.
+    """
+
+    def entry(self, entry: Entry) -> None:
+        """Take the next entry. Each entry is reported once, and no later than the entries after it.
+
+        A store that reports an entry again is at fault; the hub then drops the repetition.
+        """
+        ...
+
+    def lost(self, to: int) -> None:
+        """Take note that this follower never gets the entries after the last report and up to position `to`.
+
+        A store says this when entries were trimmed before it could read them, and for entries older than the tail
+        that `Store.follow` was asked for. The hub tells a gap to every open stream that has not got past `to`. A reader
+        that comes back later from before `to` is told of a gap, too, unless the store is an `Archive` that still has
+        the entries.
+        """
+        ...
+
+    def renewed(self, log: Log) -> None:
+        """Take note that the log is another one now, with another epoch, and stands at `log.head`.
+
+        A store says this after its engine has failed over to an empty or an older log. Whatever was reported before
+        belongs to the old log. The next entry reported comes after `log.head`: what the new log held already is not
+        reported, because readers may have had it under other ids. The hub forgets its history, and tells every open
+        stream a gap whose reason is ``restart``.
+        """
+        ...
+
+    def stalled(self, since: float | None) -> None:
+        """Take note that the engine cannot be reached since this time of the event loop's clock; None: it can again.
+
+        Streams stay open meanwhile, and nothing is lost by a stall itself. After it the store reports what it has
+        missed, by `entry`, `lost` or `renewed`.
+        """
+        ...
 
 
 @runtime_checkable
 class Store(Protocol):
-    """What the hub wants of a log. Called from one event loop only."""
+    """A log as the hub needs it.
 
-    async def open(self) -> str:
-        """Make the log ready and say its epoch: a name for this log's numbering, without ``-`` or white space.
+    `open`, `follow`, then any number of `append`, then `close`; after `close` the store may be opened again.
+    """
 
-        Two logs never share an epoch; a log that survives a restart keeps its own.
-        """
-        ...
+    async def open(self) -> Log:
+        """Make the log ready, and return its extent.
 
-    async def append(self, draft: Draft) -> int:
-        """Put an event at the end of the log and give its position.
-
-        The event is reported to the follower before this returns, or soon after.
+        A log that outlives the process keeps its epoch. A log that begins anew, as in memory, takes a new one.
 
         Raises:
-            OSError: the log cannot be written; nothing was appended.
+            OSError: the log cannot be reached. The store may be opened again.
         """
         ...
 
-    async def follow(self, after: int, report: Report) -> None:
-        """Report every entry behind `after`, in order, for as long as the store is open.
+    async def follow(self, follower: Follower, tail: int) -> None:
+        """Report the newest `tail` entries, then every entry to come for as long as the store is open.
 
-        Returns once what was in the log at the call has been reported; later entries are reported on the loop.
-        `report` is called with each entry once; it must not be slow, and does not raise.
+        Where the log has entries before those, or had some that are gone, `Follower.lost` comes first, with the
+        position of the last of them: a follower has to know where its knowledge begins. The call returns once the
+        entries that the log held at the call have been reported. Later reports come on the event loop, at any time.
+
+        Raises:
+            OSError: the log cannot be read.
+        """
+        ...
+
+    async def append(self, draft: Draft, key: str | None = None) -> int:
+        """Put an event at the end of the log, and return its position.
+
+        The store reports the entry before this returns, or soon after; callers rely on neither. When `renewed` comes
+        while an append waits, the append returns a position of the new log, or raises.
+
+        Args:
+            key: makes the append idempotent. While the store remembers a key, a second append with it appends and
+                reports nothing, and returns the position of the first. Each store says how long it remembers keys.
+
+        Raises:
+            KeyReused: the key belongs to an event with other topics or another block.
+            OSError: the log cannot be written. Nothing was appended, or nobody knows whether: a publisher that tries
+                again with the same key appends the event once.
         """
         ...
 
     async def close(self) -> None:
-        """Report nothing more and let everything go."""
+        """Report nothing more, and release what the store holds. Closing twice does nothing."""
+        ...
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """An ability that a store may have besides: reading its log from any place.
+
+    A hub whose store has it replays a late reader from the log, page by page, instead of telling a gap.
+    """
+
+    async def read(self, topics: tuple[str, ...], after: int, before: int, limit: int) -> Page:
+        """Return the first entries of `topics` whose positions lie after `after` and before `before`.
+
+        An entry with several of the topics comes once. The page may end early, with or without entries, for
+        instance after a thousand rows that belong to other topics; its `end` says how far it is complete. The `end`
+        of each page lies after `after`, and is at least `before - 1` in the last one, so that reading comes to an end.
+
+        Args:
+            limit: bytes of blocks after which a page ends; the entry that reaches it is the last. A page is therefore
+                smaller than `limit` and one block.
+
+        Raises:
+            OSError: the log cannot be read now.
+        """
         ...

@@ -10,25 +10,25 @@ from typing import Any
 
 import anyio
 import pytest
-from driver import turns
-from servers import Clients, serve_granian, serve_uvicorn, wait_for
+from support.driver import turns
+from support.servers import Clients, serve_granian, serve_uvicorn, wait_for
 
 from fastsse.broadcast import Hub, Settings
-from fastsse.broadcast.subscriber import Subscriber
+from fastsse.broadcast.hub.subscriber import Subscriber
 
 ORDERS = pytest.mark.parametrize("order", ["ours first", "theirs first"])
 
 
 @pytest.fixture
 async def hub() -> AsyncIterator[Hub]:
-    made = Hub(Settings(heartbeat=0, lifetime=0), direct=True)
+    made = Hub(Settings(heartbeat=0, lifetime=0), step_sends=True)
     await made.start()
     yield made
     await made.stop()
 
 
 async def send(_: Any) -> None:
-    """A client that always has room."""
+    """Take a message: this client always has room."""
 
 
 class Client:
@@ -43,19 +43,19 @@ class Client:
 
 
 def follow(hub: Hub, receive: Callable[[], Awaitable[Any]] | None = None) -> Any:
-    """The coroutine of one stream."""
+    """Make the coroutine of one stream."""
     return hub.stream(receive or Client().receive, send, "a")
 
 
 async def parked(hub: Hub, coroutine: Any) -> asyncio.Task[Any]:
     task = asyncio.create_task(coroutine)
     await turns()
-    assert 1 == hub.streams
+    assert 1 == hub.open_streams
     return task
 
 
 def at_once(order: str, hub: Hub, schedule: Callable[..., object], *arguments: object) -> None:
-    """Two cancellations in one turn of the loop, before the task hears of either; `schedule` is for theirs."""
+    """Cancel twice in one turn of the loop, before the task hears of either; `schedule` is for theirs."""
     if order == "ours first":
         hub.drain()
         schedule(*arguments)
@@ -169,7 +169,7 @@ async def test_a_cancellation_that_was_swallowed_long_ago_is_not_taken_for_a_new
     await started.wait()
     early.cancel()
     await turns()
-    assert 1 == hub.streams
+    assert 1 == hub.open_streams
 
     hub.drain()
 
@@ -183,7 +183,7 @@ async def test_a_cancellation_from_outside_goes_through(hub: Hub) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (0, {"disconnected": 1}) == (hub.streams, hub.stats.ended)
+    assert (0, {"disconnected": 1}) == (hub.open_streams, hub.stats.ended)
 
 
 @ORDERS
@@ -196,7 +196,7 @@ async def test_a_cancellation_from_outside_goes_through_as_the_stream_ends(
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (0, 1) == (hub.streams, task.cancelling())
+    assert (0, 1) == (hub.open_streams, task.cancelling())
 
 
 @ORDERS
@@ -268,7 +268,7 @@ async def test_a_group_of_tasks_that_fails_takes_its_streams_along(hub: Hub) -> 
     with pytest.raises(ExceptionGroup) as caught:
         await task
     assert [OSError] == [type(error) for error in caught.value.exceptions]
-    assert 0 == hub.streams
+    assert 0 == hub.open_streams
 
 
 async def test_streams_leave_no_cycles_so_the_collector_may_look_seldom(hub: Hub) -> None:

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from twins import PUMP, load_twin
+from support.twins import PUMP, load_twin
 
-from fastsse.broadcast._pump_py import finish
-from fastsse.broadcast.subscriber import Gate
+from fastsse.broadcast.hub._pump_py import finish
+from fastsse.broadcast.hub.subscriber import Gate
 
 
 @pytest.fixture(params=["py", "c"])
@@ -37,9 +37,9 @@ class _Future:
 
 
 def member(
-    pump: ModuleType, send: Any, position: int = 0, *, live: bool = True, itself: bool = False
+    pump: ModuleType, send: Any, position: int = 0, *, live: bool = True, own_task: bool = False
 ) -> Any:
-    made = pump.Member(send, position, itself)
+    made = pump.Member(send, position, own_task)
     made.live = live
     return made
 
@@ -92,12 +92,12 @@ async def test_who_has_the_message_already_is_passed_over_and_who_has_a_part_is_
 async def test_who_is_blocked_is_passed_over_and_who_sends_itself_is_handed_back(
     pump: ModuleType,
 ) -> None:
-    blocked, itself = (
+    blocked, own_task = (
         member(pump, _coroutine, live=False),
-        member(pump, _coroutine, live=False, itself=True),
+        member(pump, _coroutine, live=False, own_task=True),
     )
 
-    assert (0, [(itself, None)]) == pump.sweep([blocked, itself], 0, 2, MESSAGE, 1, 1)
+    assert (0, [(own_task, None)]) == pump.sweep([blocked, own_task], 0, 2, MESSAGE, 1, 1)
 
 
 async def test_a_heartbeat_moves_nobody(pump: ModuleType) -> None:
@@ -125,11 +125,11 @@ async def test_what_a_send_raises_is_handed_back_and_stops_nobody(pump: ModuleTy
 
 async def test_a_member_is_read_and_changed_from_outside(pump: ModuleType) -> None:
     made = pump.Member(_coroutine, 7, True)
-    assert (_coroutine, 7, True, False) == (made.send, made.position, made.itself, made.live)
+    assert (_coroutine, 7, True, False) == (made.send, made.position, made.own_task, made.live)
 
-    made.send, made.position, made.itself, made.live = len, 8, False, True
+    made.send, made.position, made.own_task, made.live = len, 8, False, True
 
-    assert (len, 8, False, True) == (made.send, made.position, made.itself, made.live)
+    assert (len, 8, False, True) == (made.send, made.position, made.own_task, made.live)
 
 
 async def test_what_the_first_step_raises_is_raised_and_so_is_what_a_later_one_does(

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import selectors
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-from servers import DEADLINE, Clients, Server, free_port, serve
-from twins import is_set
+from support.follower import follower
+from support.servers import Clients, Server, free_port, serve
 
 from fastsse import decode
-
-NODE = Path(__file__).parents[1] / "node"
 
 
 async def test_a_reader_that_comes_back_gets_exactly_the_events_in_between(
@@ -143,45 +135,6 @@ def test_curl_sees_what_curl_publishes(server: Server, topic: str) -> None:
     finally:
         reader.kill()
         reader.communicate()
-
-
-class Follower:
-    """npm's EventSource in a Node process: what it says, line by line."""
-
-    def __init__(self, url: str, *types: str) -> None:
-        self.process = subprocess.Popen(
-            ["node", "follow.js", url, *types], cwd=NODE, stdout=subprocess.PIPE, bufsize=0
-        )  # no buffer: a line that lies in one is not seen by `select`
-
-    def next(self, wanted: str) -> Any:
-        """The next news that has the member `wanted`; others are passed over."""
-        deadline = time.monotonic() + DEADLINE
-        assert self.process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            while selector.select(max(0.0, deadline - time.monotonic())):
-                news = json.loads(self.process.stdout.readline())
-                if wanted in news:
-                    return news
-        raise AssertionError(f"no {wanted} within {DEADLINE} s")
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-@contextmanager
-def follower(url: str, *types: str) -> Iterator[Follower]:
-    if shutil.which("node") is None or not (NODE / "node_modules" / "eventsource").is_dir():
-        missing = "needs Node and, in tests/node: npm install"
-        if is_set("FASTSSE_REQUIRE_NODE"):
-            pytest.fail(f"FASTSSE_REQUIRE_NODE is set: {missing}")
-        pytest.skip(missing)
-    started = Follower(url, *types)
-    try:
-        yield started
-    finally:
-        started.close()
 
 
 @pytest.mark.node

@@ -7,17 +7,15 @@ import json
 import logging
 import random
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from driver import Sends, Stream, open_stream, turns
-from middlewares import passed
-from servers import Clients, serve, wait_for
+from support.driver import Sends, Stream, open_stream, turns
+from support.hubs import follow, started
+from support.servers import Clients, serve, wait_for
 
 from fastsse import Decoder
-from fastsse.broadcast import Hub, Settings
 from fastsse.broadcast.app import create_app
 
 LOGGER = "fastsse.broadcast.streams"
@@ -30,26 +28,8 @@ def _logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER)
 
 
-@asynccontextmanager
-async def started(sends: Sends = "granian", **knobs: Any) -> AsyncIterator[Hub]:
-    direct = None if sends in ("wrapped", "direct") else True
-    hub = Hub(Settings(**{"heartbeat": 0.0, "lifetime": 0.0, **knobs}), direct=direct)
-    await hub.start()
-    try:
-        yield hub
-    finally:
-        await hub.stop()
-
-
-def follow(hub: Hub, *topics: str, sends: Sends = "granian", **options: Any) -> Any:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await hub.stream(receive, send, topics, scope=scope, **options)
-
-    return open_stream(passed(app) if sends == "direct" else app, sends=sends)
-
-
 def fields(line: str) -> dict[str, Any]:
-    """A line's fields; what is no JSON is text."""
+    """Read a line's fields; a value that is no JSON is text."""
     assert LINE.fullmatch(line), line
     found: dict[str, Any] = {}
     for name, value in FIELD.findall(line):
@@ -116,7 +96,7 @@ async def test_events_bytes_gaps_and_skips_are_those_that_the_reader_got(
         for stream in streams:
             stream.resume()
         async with asyncio.timeout(5):
-            while hub.blocked or any(subscriber.skip for subscriber in hub.audiences.members()):
+            while hub.blocked or any(subscriber.skip_due for subscriber in hub.audiences.members()):
                 await asyncio.sleep(0)
         await hub.publish(["a", "b"], "last")
         records = [await _record(stream) for stream in streams]
@@ -141,7 +121,7 @@ async def _record(stream: Stream) -> tuple[int, int, int]:
     return len(events), len(body), sum(event.event == "gap" for event in events)
 
 
-async def test_a_stream_that_ends_before_the_sweep_has_come_to_it_was_sent_nothing(
+async def test_a_stream_that_ends_before_the_sweep_has_come_to_it_gets_the_event_before_its_last_block(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with started() as hub, AsyncExitStack() as stack:
@@ -157,7 +137,7 @@ async def test_a_stream_that_ends_before_the_sweep_has_come_to_it_was_sent_nothi
             await stream.ended()
 
     reached = [b"data: x" in stream.unread for stream in streams]
-    assert 2000 == sum(reached)
+    assert 2100 == sum(reached)
     sent = {int(found["remote"]): found["events"] for found in map(fields, caplog.messages)}
     assert list(map(int, reached)) == [sent[number] for number in range(2100)]
 
@@ -166,7 +146,7 @@ async def test_a_stream_that_ends_before_the_sweep_has_come_to_it_was_sent_nothi
 async def test_what_came_from_the_history_and_is_still_pending_counts_once(
     more: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with started(coalesce=100.0) as hub, follow(hub, "a", remote=(1,)):
+    async with started(coalesce=0.1) as hub, follow(hub, "a", remote=(1,)):
         await hub.publish("a", "x")
         async with follow(hub, "a", remote=(2,), last_event_id="earliest") as late:
             await late.events(1)
@@ -238,7 +218,7 @@ async def test_where_nobody_wants_the_line_no_account_is_kept(
     caplog.set_level(logging.WARNING, LOGGER)
     async with started() as hub, follow(hub, "a"):
         [subscriber] = hub.audiences.members()
-        assert subscriber.account is None
+        assert subscriber.tally is None
 
         caplog.set_level(logging.INFO, LOGGER)
 

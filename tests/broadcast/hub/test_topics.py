@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import re
 from typing import Any
@@ -10,17 +9,11 @@ from typing import Any
 import pytest
 
 from fastsse.broadcast import Settings
-from fastsse.broadcast.limits import Limits, TopicLimits
+from fastsse.broadcast.hub.topics import TopicLimits
 
 
 def limits(**topics: dict[str, Any]) -> TopicLimits:
     return TopicLimits(Settings(topics=topics))
-
-
-def test_the_knobs_that_a_topic_may_have_are_those_that_settings_name() -> None:
-    named = [k.name for k in dataclasses.fields(Settings) if k.metadata["per_topic"]]
-
-    assert named == list(Limits._fields)
 
 
 def test_what_no_table_says_is_general() -> None:
