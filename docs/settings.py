@@ -1,57 +1,72 @@
-"""Writes the table of settings in operating.md from the settings themselves: ``python docs/settings.py``.
+"""Write the settings where people read them: ``python docs/settings.py``.
 
-With ``--check`` it writes nothing, and fails when the table says anything else than the settings do.
+The table in operating.md and the attributes in the docstring of `Settings`, which editors show, are both made from the
+settings' own descriptions. With ``--check`` nothing is written, and the command fails where one of the two says
+anything else.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import Field, fields
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from fastsse.broadcast import Settings
+from fastsse.broadcast import settings
+from fastsse.broadcast.knobs import Knob, Number
+from fastsse.broadcast.settings import KNOBS, PER_TOPIC
 
 _PAGE = Path(__file__).with_name("operating.md")
-_BEGIN = "<!-- settings: written by docs/settings.py -->\n"
-_END = "<!-- end of settings -->\n"
-_HEAD = "| setting | default | allowed | for topics | |\n|---|---|---|---|---|\n"
+_MODULE = Path(settings.__file__)
+_WIDTH = 120  # columns of a docstring's line
 
 
 def main() -> int:
-    page = _PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(_BEGIN)
-    _, behind = rest.split(_END)
-    rows = "".join(map(_row, fields(Settings)))
-    written = f"{before}{_BEGIN}{_HEAD}{rows}{_END}{behind}"
-    if "--check" not in sys.argv:
-        _PAGE.write_text(written, encoding="utf-8")
-    elif page != written:
-        print(
-            f"{_PAGE.name}: the table of settings is not theirs; python docs/settings.py writes it"
-        )
-        return 1
-    return 0
+    """Write both places, or check them; return the exit code."""
+    places: list[tuple[Path, str, str, Callable[[], str]]] = [
+        (
+            _PAGE,
+            "<!-- settings: written by docs/settings.py -->\n",
+            "<!-- end of settings -->\n",
+            _table,
+        ),
+        (_MODULE, "    Attributes:\n", "\n    Raises:\n", _attributes),
+    ]
+    code = 0
+    for path, begin, end, write in places:
+        old = path.read_text(encoding="utf-8")
+        before, rest = old.split(begin, 1)
+        _, after = rest.split(end, 1)
+        new = f"{before}{begin}{write()}{end}{after}"
+        if "--check" not in sys.argv:
+            path.write_text(new, encoding="utf-8")
+        elif old != new:
+            print(
+                f"{path.name}: what it says of the settings is not so; python docs/settings.py writes it"
+            )
+            code = 1
+    return code
 
 
-def _row(knob: Field[Any]) -> str:
-    about = knob.metadata
-    several = isinstance(knob.default, tuple)
-    default = "none" if several else _show(knob.default)
-    if about["choices"]:
-        allowed = ", ".join(about["choices"])
-    elif several:
-        allowed = about["unit"] if knob.name != "topics" else f"`{about['unit']}`"
-    else:
-        allowed = f"{_show(about['low'])} to {_show(about['high'])} {about['unit']}"
-    topics = "yes" if about["per_topic"] else ""
-    return f"| `{knob.name}` | {default} | {allowed} | {topics} | {about['help']} |\n"
+def _table() -> str:
+    rows = (
+        f"| `{name}` | {knob.shown} | {knob.allowed} | {'yes' if name in PER_TOPIC else ''} | {knob.help} |\n"
+        for name, knob in KNOBS.items()
+    )
+    return "| setting | default | allowed | for topics | |\n|---|---|---|---|---|\n" + "".join(rows)
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,g}" if value != int(value) else f"{int(value):,}"
+def _attributes() -> str:
+    return "".join(_attribute(name, knob) for name, knob in KNOBS.items())
+
+
+def _attribute(name: str, knob: Knob) -> str:
+    unit = f" {knob.unit}" if isinstance(knob, Number) else ""
+    text = f"{name}: {knob.help} (default: {knob.shown}{unit})."
+    lines = textwrap.wrap(
+        text, _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12, break_long_words=False
+    )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from fastsse.broadcast.collector import tune_collector
-from fastsse.broadcast.direct import Direct
-from fastsse.broadcast.hub import Hub, Receipt
-from fastsse.broadcast.settings import SettingError, Settings
-from fastsse.broadcast.stores import Draft, Entry, Report, Store
+from fastsse.broadcast.hub.bypass import Bypass, Direct
+from fastsse.broadcast.hub.drafts import TooLarge, TopicEnded
+from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt, TooManyRuns
+from fastsse.broadcast.hub.run import Run
+from fastsse.broadcast.process import tune_collector
+from fastsse.broadcast.settings import Settings
+from fastsse.broadcast.stores import (
+    Archive,
+    Draft,
+    Entry,
+    Follower,
+    KeyReused,
+    Log,
+    Page,
+    Store,
+)
 from fastsse.broadcast.stores.memory import MemoryStore
+from fastsse.errors import SettingError
 
 __all__ = [
+    "Archive",
+    "Bypass",
     "Direct",
     "Draft",
     "Entry",
+    "Follower",
     "Hub",
+    "HubClosed",
+    "KeyReused",
+    "Log",
     "MemoryStore",
+    "Page",
     "Receipt",
-    "Report",
+    "Run",
     "SettingError",
     "Settings",
     "Store",
+    "TooLarge",
+    "TooManyRuns",
+    "TopicEnded",
     "tune_collector",
 ]

@@ -1,127 +1,156 @@
 """The broadcast as an ASGI app: routes, headers, status codes.
 
-    GET, HEAD /events     an event stream ┐ raw ASGI, nothing in between
-    POST /events          publish         ┘
-    GET /health           state as JSON; 503 while draining     ┐
-    GET /metrics          the numbers as Prometheus text        ├ by Starlette
-    GET /, /page/…        the live page                         ┘
+    GET, HEAD /events     an event stream ┐ raw ASGI: no framework stands between
+    POST /events          publish         │
+    DELETE /events        end topics      ┘
+    GET /health           the hub's state as JSON; 503 while it drains     ┐
+    GET /metrics          the hub's numbers as Prometheus text             ├ by Starlette
+    GET /, /page/…        the live page                                    ┘
 
-Every request passes `Access` first. Errors are JSON problems. The app owns the hub's life: it starts it with the
-lifespan, and at SIGTERM or SIGINT ends every stream and every body that is still being read, because a server
-waits for them without limit. It knows HTTP; it must not know positions, history or sends.
+Every request passes `Access` first. Errors are JSON problems.
+
+The app owns the hub's life. The lifespan starts and stops the hub. At SIGTERM or SIGINT the app ends every stream, and
+every body that is still being read, because a server would wait for them without limit.
+
+The module knows HTTP and the request's scope: which of the scope an open stream may let go, and whether a bypass is in
+it. The module must not know positions, the history or how events are sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from math import ceil
 from multiprocessing import parent_process
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
-from fastsse import InvalidField, _json
-from fastsse._signals import heed_one_sigterm, on_shutdown
-from fastsse.broadcast import forms, problems
-from fastsse.broadcast.access import Access, header
-from fastsse.broadcast.direct import DIRECT
-from fastsse.broadcast.hub import EVENT_STREAM_HEADERS, Hub
-from fastsse.broadcast.metrics import CONTENT_TYPE, Metrics
-from fastsse.broadcast.problems import Problem
-from fastsse.broadcast.publishing import Body, publish
+from fastsse import InvalidField
+from fastsse._signals import on_shutdown
+from fastsse.asgi import Headers, Receive, Scope, Send
+from fastsse.broadcast.access.hosts import Access
+from fastsse.broadcast.hub.bypass import BYPASS
+from fastsse.broadcast.hub.conversation import send_away
+from fastsse.broadcast.hub.hub import Hub
+from fastsse.broadcast.hub.terms import Terms
+from fastsse.broadcast.process import heed_one_sigterm
 from fastsse.broadcast.settings import Settings
+from fastsse.broadcast.web.answers import (
+    json_answer,
+    no_path,
+    not_started,
+    our_fault,
+    problem_answer,
+    send_head,
+)
+from fastsse.broadcast.web.bodies import Bodies
+from fastsse.broadcast.web.ending import end_by_query
+from fastsse.broadcast.web.headers import header_once
+from fastsse.broadcast.web.metrics import CONTENT_TYPE, Metrics, process_text
+from fastsse.broadcast.web.pages import PageFiles, index_page
+from fastsse.broadcast.web.problems import Problem
+from fastsse.broadcast.web.publishing import publish
+from fastsse.broadcast.web.query import read_terms, terms_of_request
+from fastsse.errors import SettingError
 
-__all__ = ["PAGE_HEADERS", "Broadcast", "create_app"]
+__all__ = ["Broadcast", "KeepScope", "create_app"]
 
-PAGE_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-cache",
-}
+KeepScope = Literal["all", "path", "nothing"]
 
-_PAGE = Path(__file__).parent / "page"
-_MEDIA_TYPES = {  # fixed: what the system knows of ".js" varies, and nosniff makes it count
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".ico": "image/x-icon",
-    ".js": "text/javascript; charset=utf-8",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-}
 _EVENTS = "/events"
-_METHODS = {_EVENTS: "GET, HEAD, OPTIONS, POST"}  # by path; the rest is only read
-_SHORT, _KNOWN = 256, 256  # bytes of a query that is kept with its meaning; how many are
-_SPARE = 8  # query fields beyond the most topics
-_FULL = 5  # s that a reader stays away when there is no room
+_HEALTH = "/health"
+_METRICS = "/metrics"
+_LONGEST_PATH = 256  # characters: no path of ours is so long
+_PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
+_PROBED = "GET, HEAD, OPTIONS"
+_METHODS = {  # by path
+    _EVENTS: "DELETE, GET, HEAD, OPTIONS, POST",
+    _HEALTH: _PROBED,
+    _METRICS: _PROBED,
+    "/": _PROBED,
+}
+_READ = "GET, HEAD"  # of every other path
+_SHORT = 256  # bytes of a query whose meaning is kept
+_KNOWN = 256  # queries whose meaning is kept
 
-_log = logging.getLogger("fastsse.broadcast")
 
-
-def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Broadcast:
-    """The broadcast, to be served or mounted.
+def create_app(
+    settings: Settings | None = None, hub: Hub | None = None, *, keep_scope: KeepScope = "all"
+) -> Broadcast:
+    """Make the broadcast, to be served or mounted.
 
     Args:
-        settings: the knobs; the hub's when None, else the defaults.
-        hub: what it speaks for; a new one over a memory store when None.
+        settings: the knobs; when None, those of the hub, or the defaults.
+        hub: the hub whose events are served; when None, a new one over a memory store.
+        keep_scope: see `Broadcast`.
 
     Raises:
-        SettingError: an origin or a host cannot be one.
+        SettingError: an origin or a host that cannot be one, or another `keep_scope`.
     """
     if hub is None:
         hub = Hub(settings)
-    return Broadcast(hub.settings if settings is None else settings, hub)
+    return Broadcast(hub.settings if settings is None else settings, hub, keep_scope)
 
 
 class Broadcast:
-    """The ASGI app. One app, one hub, one event loop.
+    """The ASGI app: one app, one hub, one event loop.
+
+    Args:
+        settings: the knobs.
+        hub: the hub whose events are served.
+        keep_scope: how much of the request's scope is kept while its stream is open. A scope takes 2 to 4 KiB, for as
+            long as the stream lasts.
+            ``all``: everything, because middlewares around the app may read the scope after the stream has ended.
+            ``path``: everything but the request's headers. For an app without middlewares around it, whose server still
+            reads the path and the client's address, for its access log.
+            ``nothing``: for an app without middlewares whose server does not look at the scope again. Granian without
+            an access log is such a server.
 
     Attributes:
         settings: the knobs.
-        hub: what it speaks for.
-        outermost: no middleware stands around the app, so nobody wants the request's headers once its stream is
-            open: they are let go, 2 to 4 KiB a stream.
-        alone: and the server does not look at the scope again either, as granian without an access log: all of
-            it is let go.
+        hub: the hub whose events are served.
+        keep_scope: as given.
+
+    Raises:
+        SettingError: an origin or a host that cannot be one, or another `keep_scope`.
     """
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
+    def __init__(self, settings: Settings, hub: Hub, keep_scope: KeepScope = "all") -> None:
+        if keep_scope not in get_args(KeepScope):
+            allowed = ", ".join(get_args(KeepScope))
+            raise SettingError(f"keep_scope {keep_scope!r}: must be one of {allowed}")
         self.settings = settings
         self.hub = hub
-        self.outermost = False
-        self.alone = False
+        self.keep_scope = keep_scope
         self._access = Access(settings)
-        self._numbers = Metrics(hub)
-        self._asked = lru_cache(maxsize=_KNOWN)(self._ask)  # many come with the same query
-        self._bodies: set[Body] = set()  # that are being read
+        self._metrics = Metrics(hub)
+        self._read_known = lru_cache(maxsize=_KNOWN)(
+            self._read_query
+        )  # many readers send one query
+        self._bodies = Bodies(settings, hub.stats)
+        self._loop: asyncio.AbstractEventLoop | None = None  # that `lifespan` was last entered on
+        self._entered = 0  # how many blocks of `lifespan` are open there
+        self._starts = True  # the hub was started here, and is to be stopped here
+        self._forget_signal: Callable[[], None] = _nothing
         self._rest = Starlette(
             routes=[
                 Route(_EVENTS, self._options, methods=["OPTIONS"]),
-                Route("/health", self._health, methods=["GET"]),
-                Route("/metrics", self._metrics, methods=["GET"]),
-                Route("/", self._index, methods=["GET"]),
-                Mount("/page", _Page(directory=_PAGE)),
+                Route(_HEALTH, self._health, methods=["GET", "OPTIONS"]),
+                Route(_METRICS, self._numbers, methods=["GET"]),
+                Route(_METRICS, self._options, methods=["OPTIONS"]),
+                Route("/", self._index, methods=["GET", "OPTIONS"]),
+                Mount("/page", PageFiles()),
             ],
             exception_handlers={
-                HTTPException: _on_http_exception,
-                Exception: _on_exception,
+                HTTPException: self._on_http_exception,
+                Exception: self._on_exception,
             },
             lifespan=self._lifespan,
         )
@@ -132,239 +161,218 @@ class Broadcast:
         await self._answer(scope, receive, send)
 
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """What answers a request. No coroutine itself: a stream keeps nothing of its request but what this returns."""
+        """Return the awaitable that answers a request.
+
+        This is no coroutine, because a coroutine would hold the request for as long as its stream is open.
+        """
         if scope["type"] != "http":
             return self._rest(scope, receive, send)
+        path = _route_path(scope)
         try:
             self._access.check(scope)
         except Problem as problem:
-            return _response(problem)(scope, receive, send)
-        if _route_path(scope) == _EVENTS:
+            return self._stranger(problem, path, scope)(scope, receive, send)
+        if path == _EVENTS:
             if scope["method"] in ("GET", "HEAD"):
                 return self._stream(scope, receive, send)
-            if scope["method"] == "POST":
-                return self._post(scope, receive, send)
+            if scope["method"] in ("POST", "DELETE"):
+                return self._change(scope, receive, send)
+        if len(path) > _LONGEST_PATH:  # the file system would be asked about each of its parts
+            answer = self._refuse(no_path(path), scope, self._access.grant(scope))
+            return answer(scope, receive, send)
+        if path == "*" and scope["method"] == "OPTIONS":  # about the server itself
+            return self._probe(scope)(scope, receive, send)
         return self._web(scope, receive, send)
 
+    def _stranger(self, problem: Problem, path: str, scope: Scope) -> Response:
+        """Answer a request that is not for this server.
+
+        A probe may name any host, and is told whether the hub takes readers.
+        """
+        if problem.status == 421 and path == _HEALTH and scope["method"] in _PROBES:
+            return self._probe(scope)
+        return self._refuse(problem, scope, self._access.shield(scope))
+
+    def _refuse(self, problem: Problem, scope: Scope, headers: Headers) -> Response:
+        """Answer with a problem, and count it."""
+        self.hub.stats.problems[str(problem.status)] += 1
+        return problem_answer(problem, scope, headers)
+
+    # The hub's life.
+
     def drain(self) -> None:
-        """Begin to end every stream and every body that is being read; new ones are refused. From the loop."""
+        """Begin to end every stream and every body that is being read, and refuse new ones. Call it on the loop."""
         self.hub.drain()
-        for body in tuple(self._bodies):
-            body.close()
+        self._bodies.close()
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None, None]:
+        """Start the hub, and stop it in the end: ``async with app.lifespan():``.
+
+        A server enters the lifespan of the app that it runs. An application that mounts this app enters it in its own
+        lifespan, because the lifespan of a mounted app is never run. Blocks may lie within each other and follow each
+        other: the first one starts the hub, and the last one to end stops it. A hub that was started elsewhere is left
+        running.
+
+        Raises:
+            OSError: the store cannot be opened, or not be closed properly.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # blocks on a loop that was closed count no more
+            self._loop, self._entered, self._forget_signal = loop, 0, _nothing
+        if not self._entered:
+            self._starts = not self.hub.started
+        self._entered += 1
+        try:
+            await self.hub.start()
+            if self._forget_signal is _nothing:
+                self._forget_signal = on_shutdown(self.drain)
+            yield
+        finally:
+            self._entered -= 1
+            if not self._entered:
+                await self._end()
+
+    async def _end(self) -> None:
+        self._forget_signal()
+        self._forget_signal = _nothing
+        self._bodies.close()
+        if self._starts:
+            await self.hub.stop()
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None, None]:
-        await self.hub.start()
-        undo = on_shutdown(self.drain)
-        try:
+        async with self.lifespan():
             yield
-        finally:
-            undo()
-            self.drain()
-            await self.hub.stop()
 
     # GET /events
 
     def _stream(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         headers = self._access.grant(scope)
         try:
+            self._access.check_reader(scope)
             query = scope["query_string"]
-            asked = self._ask(query) if len(query) > _SHORT else self._asked(query)
-            self._check_room()
+            asked = self._read_query(query) if len(query) > _SHORT else self._read_known(query)
+            sent = header_once(scope, b"last-event-id")
+            if not (self.hub.started or self.hub.draining):
+                raise not_started()
         except (Problem, InvalidField) as error:
-            return _refusal(error, headers)(scope, receive, send)
+            return self._refuse(Problem.of_error(error), scope, headers)(scope, receive, send)
+        terms = terms_of_request(asked, sent, scope)
+        if (refusal := self.hub.refusal(terms)) is not None:
+            self.hub.stats.refused[refusal.reason] += 1
+            return refusal.tell(scope, send, self.hub.settings.turn_away, headers)
         if scope["method"] == "HEAD":
-            return _send_head(send, headers)
-        # The header is the newer one: a browser sends it when it reconnects to the same URL. Bytes that are not
-        # UTF-8 make an id that is nobody's, so the reader is told of a gap.
-        sent = header(scope, b"last-event-id")
-        last_event_id = sent.decode("utf-8", "replace") if sent else asked.last_event_id
-        remote, way = scope.get("client"), scope.get(DIRECT)
-        if self.alone:
+            over = self.hub.nothing_left(terms)
+            return send_away(send, headers) if over else send_head(send, headers)
+        outer = scope.get(BYPASS)
+        self._let_go(scope)
+        return self.hub.converse(terms, receive, send, headers, outer, asked=True)
+
+    def _read_query(self, query: bytes) -> Terms:
+        return read_terms(query, self.settings)
+
+    def _let_go(self, scope: Scope) -> None:
+        """Empty the scope as far as `keep_scope` allows."""
+        if self.keep_scope == "nothing":
             scope.clear()
-        elif self.outermost:
-            _forget_headers(scope)
-        return self.hub.converse(
-            receive, send, asked.topics, last_event_id, asked.labels, None, headers, remote, way
-        )
+        elif self.keep_scope == "path":
+            headers, scope["headers"] = scope["headers"], []
+            # Cleared in place, too, because uvicorn's connection keeps this list while the stream lasts.
+            if isinstance(headers, list):
+                headers.clear()
 
-    def _ask(self, query: bytes) -> _Asked:
-        most = self.settings.topics_per_stream
-        asked = _Asked(query, most + _SPARE)
-        asked.topics = self.hub.check_topics(asked.topics, most)
-        return asked
+    # POST and DELETE /events
 
-    def _check_room(self) -> None:
-        if self.hub.draining:
-            self.hub.stats.refused["draining"] += 1
-            wait = max(1, ceil(self.settings.retry / 1000))
-            raise Problem(503, "the server is stopping; come again soon", headers=_later(wait))
-        if self.hub.full:
-            self.hub.stats.refused["full"] += 1
-            detail = f"all {self.settings.max_streams} streams are taken; come again later"
-            raise Problem(503, detail, headers=_later(_FULL))
-
-    # POST /events
-
-    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = self._access.grant(scope)
-        body = Body(scope, receive)
-        self._bodies.add(body)
-        if self.hub.draining:
-            body.close()
         try:
-            response = _json_response(await publish(self.hub, scope, body))
+            if not self.hub.started:
+                raise not_started()
+            response = json_answer(await self._publish_or_end(scope, receive))
             response.raw_headers += headers
         except (Problem, InvalidField) as error:
-            response = _refusal(error, headers)
+            response = self._refuse(Problem.of_error(error), scope, headers)
         except Exception:
-            await _refusal(_our_fault(), headers)(scope, receive, send)
+            await self._refuse(our_fault(), scope, headers)(scope, receive, send)
             raise  # for the server's log
-        finally:
-            self._bodies.discard(body)
         await response(scope, receive, send)
 
-    async def _options(self, _: Request) -> Response:
-        return Response(status_code=204, headers={"Allow": _METHODS[_EVENTS]})
+    async def _publish_or_end(self, scope: Scope, receive: Receive) -> dict[str, object]:
+        if scope["method"] == "DELETE":
+            return await end_by_query(self.hub, scope["query_string"])
+        with self._bodies.reading(scope, receive) as body:
+            if self.hub.draining:
+                body.close()
+            return await publish(self.hub, scope, body, self._bodies)
 
-    # The rest
+    async def _options(self, request: Request) -> Response:
+        path = _route_path(request.scope)
+        return Response(status_code=204, headers={"Allow": _METHODS[path]})
 
-    async def _health(self, _: Request) -> Response:
-        return _json_response(self.hub.health(), 503 if self.hub.draining else 200)
+    # The other routes.
 
-    async def _metrics(self, _: Request) -> Response:
-        return Response(
-            self._numbers.text(), headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE
-        )
-
-    async def _index(self, _: Request) -> Response:
-        return FileResponse(
-            _PAGE / "index.html", headers=PAGE_HEADERS, media_type=_MEDIA_TYPES[".html"]
-        )
-
-
-class _Asked:
-    """What a reader's query says.
-
-    Raises:
-        Problem: 400 for a field that is unknown, given twice, or not UTF-8.
-    """
-
-    def __init__(self, query: bytes, most: int) -> None:
-        self.topics: tuple[str, ...] = ()
-        self.labels = False
-        self.last_event_id: str | None = None
-        seen: set[str] = set()
-        for name, value in forms.parse_pairs(query, "query", most=most):
-            if name == "topic":
-                self.topics += (forms.decode_text(name, value),)
-                continue
-            if name in seen:
-                raise Problem.of_field(name, value, "must be given once")
-            seen.add(name)
-            self._set(name, value)
-
-    def _set(self, name: str, value: bytes) -> None:
-        if name == "last_event_id":
-            self.last_event_id = value.decode("utf-8", "replace") or None
-        elif name == "labels":
-            if value not in (b"0", b"1"):
-                raise Problem.of_field(name, value, "must be 1 or 0")
-            self.labels = value == b"1"
+    def _probe(self, scope: Scope) -> Response:
+        """Tell whether the hub takes readers, and no more, because the numbers are not for everybody."""
+        status, code = self._state()
+        if scope["method"] == "OPTIONS":
+            answer = Response(status_code=204 if code == 200 else code, headers={"Allow": _PROBED})
         else:
-            rule = "is no query field here; known are topic, last_event_id, labels"
-            raise Problem.of_field("field", name, rule)
+            answer = json_answer({"status": status}, code)
+        answer.raw_headers += self._access.shield(scope)
+        return answer
 
+    def _state(self) -> tuple[str, int]:
+        if not self.hub.started:
+            return "not started", 503
+        return ("draining", 503) if self.hub.draining else ("ok", 200)
 
-class _Page(StaticFiles):
-    """The page's files, with the headers that keep it to itself."""
+    async def _health(self, request: Request) -> Response:
+        status, code = self._state()
+        if request.method == "OPTIONS":
+            return self._probe(request.scope)
+        answer = json_answer(self.hub.health() | {"status": status}, code)
+        answer.raw_headers += self._access.shield(request.scope)
+        return answer
 
-    def file_response(self, full_path: Any, *args: Any, **options: Any) -> Response:
-        response = super().file_response(full_path, *args, **options)
-        response.headers.update(PAGE_HEADERS)
-        kind = _MEDIA_TYPES.get(Path(full_path).suffix)
-        if kind is not None:
-            response.headers["content-type"] = kind
-        return response
+    async def _numbers(self, request: Request) -> Response:
+        text = await asyncio.to_thread(process_text) + self._metrics.text()
+        answer = Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
+        answer.raw_headers += self._access.shield(request.scope)
+        return answer
+
+    async def _index(self, request: Request) -> Response:
+        if request.method == "OPTIONS":  # from a load balancer that is told no path
+            return self._probe(request.scope)
+        return index_page()
+
+    async def _on_http_exception(self, request: Request, error: Exception) -> Response:
+        """Answer a request that Starlette refuses: an unknown path, a wrong method."""
+        assert isinstance(error, HTTPException)
+        problem = Problem(error.status_code, "the request cannot be answered")
+        if error.status_code == 405:
+            allow = _METHODS.get(_route_path(request.scope), _READ)
+            rule = f"must be one of {allow}"
+            problem = Problem.of_field("method", request.method, rule, status=405)
+            problem.headers = {"Allow": allow}
+        if error.status_code == 404:
+            problem = no_path(request.scope["path"])
+        return self._refuse(problem, request.scope, self._access.shield(request.scope))
+
+    async def _on_exception(self, request: Request, _: Exception) -> Response:
+        """Answer for a fault of ours: the server logs it, and the client learns nothing of it."""
+        return self._refuse(our_fault(), request.scope, self._access.shield(request.scope))
 
 
 def _route_path(scope: Scope) -> str:
-    """The path behind the place where the app is mounted."""
+    """Return the part of the path that follows the place where the app is mounted."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root) :] if root and path.startswith(root) else path
 
 
-async def _send_head(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [*EVENT_STREAM_HEADERS, *headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _forget_headers(scope: Scope) -> None:
-    """In place where that can be: uvicorn's connection keeps the same list for as long as the stream lasts."""
-    if isinstance(scope["headers"], list):
-        scope["headers"].clear()
-    scope["headers"] = []
-
-
-def _later(seconds: int) -> dict[str, str]:
-    return {"Retry-After": str(seconds)}
-
-
-def _json_response(members: Any, status: int = 200) -> Response:
-    return Response(
-        _json.dumps(members) + b"\n",
-        status,
-        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
-        "application/json",
-    )
-
-
-def _response(problem: Problem) -> Response:
-    """A problem as an answer. An ASGI app, like every Response."""
-    return Response(
-        problem.body(),
-        problem.status,
-        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | problem.headers,
-        problems.CONTENT_TYPE,
-    )
-
-
-def _refusal(error: Problem | InvalidField, headers: list[tuple[bytes, bytes]]) -> Response:
-    """The same where Starlette does not stand around: with the headers that CORS grants."""
-    response = _response(error if isinstance(error, Problem) else Problem.of_invalid(error))
-    response.raw_headers += headers
-    return response
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own: an unknown path, a wrong method."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        allow = _METHODS.get(_route_path(request.scope), "GET, HEAD")
-        rule = f"must be one of {allow}"
-        problem = Problem.of_field("method", request.method, rule, status=405)
-        problem.headers = {"Allow": allow}
-        return _response(problem)
-    if error.status_code == 404:
-        rule = "there is /events, /health, /metrics and the page at /"
-        return _response(Problem.of_field("path", request.scope["path"], rule, status=404))
-    return _response(Problem(error.status_code, "the request cannot be answered"))
-
-
-async def _on_exception(_: Request, __: Exception) -> Response:
-    """Ours, a fault: the server logs it, the client learns nothing of it."""
-    return _response(_our_fault())
-
-
-def _our_fault() -> Problem:
-    return Problem(500, "a fault of the server; its log says more")
+def _nothing() -> None:
+    pass
 
 
 if TYPE_CHECKING:
@@ -372,11 +380,10 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """`app`, made when it is asked for, so that a bad setting is an error where the server loads it."""
+        """Make `app` when it is asked for, so that a bad setting is an error where the server loads it."""
         if name != "app":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        made = create_app(Settings.load())
-        made.outermost = True
+        made = create_app(Settings.load(), keep_scope="path")
         if "granian" in sys.modules and parent_process() is not None:
             heed_one_sigterm(asyncio.get_event_loop())  # the worker's; it does not run yet
         globals()["app"] = made

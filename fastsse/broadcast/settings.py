@@ -1,186 +1,362 @@
-"""Every knob of the broadcast: its unit, default, bounds and environment variable, in one place.
+"""Every knob of the broadcast: its default, bounds, unit and purpose, in one place.
 
-One field is one knob. Its command line flag is ``--like-this``, its environment variable ``FASTSSE_LIKE_THIS``,
-its key in a TOML file ``like_this``. What is given in Python or on the command line goes before the environment,
-the environment before the file, the file before the default. Unknown names and values out of bounds are refused
-at the start, with the rule.
+One field is one knob. Its command-line flag is ``--like-this``, its environment variable ``FASTSSE_LIKE_THIS``, its key
+in a TOML file ``like_this``. A value from Python or the command line goes before one from the environment, that before
+one from the file, that before the default. Unknown names and values that are not allowed are refused at the start, with
+the rule. Where a knob can be off, 0 turns it off: flags, variables and files have no other word for "no limit".
 
-Some knobs may have another value for some topics, by pattern. In a file each pattern is a table, in Python a mapping,
-elsewhere a text, which is repeated as a flag and parted by ``;`` in the environment:
+Some knobs may have another value for some topics, by pattern. In a file each pattern is a table and in Python a
+mapping. On the command line each pattern is one text, and the flag may be repeated; in the environment a semicolon
+separates the texts:
 
     [topics."prices/*"]                      Settings(topics={"prices/*": {"slow_policy": "latest"}})
     slow_policy = "latest"                   --topics 'prices/*:slow_policy=latest,history_events=10'
 
-What a topic and a stream of several topics then have is said in `limits.py`.
+The module knows names, defaults and bounds; it must not know what a setting does. Which limits a stream of several
+topics has is the hub's to say.
 """
 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["ENVIRONMENT_PREFIX", "SettingError", "Settings", "TopicSettings"]
+from fastsse.broadcast.knobs import Choice, Knob, Names, Number, Patterns, Switch, Tables, read_file
+from fastsse.errors import SettingError, shorten
+
+__all__ = ["ENVIRONMENT_PREFIX", "KNOBS", "PER_TOPIC", "Settings", "TopicSettings"]
 
 ENVIRONMENT_PREFIX = "FASTSSE_"
 
 TopicSettings = (
     Mapping[str, Mapping[str, Any]] | tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 )
-"""Knobs by name by pattern, in the order in which patterns are tried; pairs once they are kept, to be immutable."""
+"""Values by knob by pattern, in the order in which patterns are tried; kept as pairs, so that they are immutable."""
 
 _DAY = 86_400.0
-_MOST_PATTERNS = 1000
-_TOPICS_FORM = "PATTERN:KEY=VALUE,KEY=VALUE"
+
+PER_TOPIC: Mapping[str, Knob] = {
+    "history_events": Number(
+        1000, "events kept of one topic; 0: no replay", "events", 0, 10_000_000
+    ),
+    "history_bytes": Number(2**20, "bytes kept of one topic", "bytes", 0, 2**40),
+    "lag_events": Number(
+        1000, "events that a blocked reader may be behind", "events", 1, 10_000_000
+    ),
+    "lag_bytes": Number(4 * 2**20, "bytes that a blocked reader may be behind", "bytes", 1, 2**40),
+    "lag_seconds": Number(30.0, "time that a reader may be blocked", "s", 0.05, _DAY),
+    "slow_policy": Choice(
+        "end",
+        "what becomes of a reader over its limits: its stream ends (end), it goes on after the newest event "
+        "(skip), or it gets the newest event of each topic and goes on (latest)",
+        ("end", "skip", "latest"),
+    ),
+}
+"""The knobs that may have another value for some topics, by name; the hub's `Limits` has a field for each."""
 
 
-class SettingError(ValueError):
-    """A setting that is unknown or out of bounds; the message names it, the value and the rule."""
-
-
-def _knob(
-    default: Any,
-    help: str,
-    unit: str = "",
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    per_topic: bool = False,
-) -> Any:
-    metadata = {
-        "help": help,
-        "unit": unit,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "per_topic": per_topic,
-    }
-    return field(default=default, metadata=metadata)
+def _knob(knob: Knob) -> Any:
+    return field(default=knob.default, metadata={"knob": knob})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The broadcast's knobs. Immutable; checked when made.
 
+    Attributes:
+        heartbeat: a stream that was quiet for this long gets a comment; 0: never (default: 15 s).
+        lifetime: a stream ends after this long, or up to 20 % earlier, by chance; its reader comes back and loses
+            nothing; 0: never (default: 900 s).
+        retry: reconnection time that readers are told (default: 2,000 ms).
+        history_events: events kept of one topic; 0: no replay (default: 1,000 events).
+        history_bytes: bytes kept of one topic (default: 1,048,576 bytes).
+        history_total: bytes that all kept events take, with their topics; when there are more, the largest topic loses
+            its oldest events (default: 67,108,864 bytes).
+        max_topics: topics with a history; when there are more, the one that nobody follows and that was published to
+            least recently is forgotten (default: 10,000 topics).
+        keep_ended: events of a topic that has ended are kept for this long after the end; 0: for as long as there is
+            room (default: 3,600 s).
+        max_runs: runs that go on at a time; another one is refused (default: 1,000 runs).
+        run_seconds: a run is cancelled after this long, and its topic ends; 0: never (default: 3,600 s).
+        run_bytes: bytes that the events of one run take in the history, all of which it keeps; a run that has made more
+            is cancelled, and its topic ends (default: 4,194,304 bytes).
+        ended_bytes: bytes that the names of ended topics take whose events are kept no longer; their readers get 204
+            and stay away; when there are more, the oldest name is forgotten and may be used anew (default: 4,194,304
+            bytes).
+        max_event_size: data of one event; a larger event is refused (413), and so is one whose written form takes over
+            4,096 bytes more than this (default: 1,048,576 bytes).
+        max_topic_length: a topic's name in UTF-8 (default: 256 bytes).
+        topics_per_stream: topics that one stream may follow (default: 100 topics).
+        topics_per_publish: topics that one event may have (default: 100 topics).
+        retry_from_publishers: publishers over HTTP may set the reconnection time of readers (the field retry);
+            otherwise they get 403 (default: false).
+        max_bodies: request bodies that are read at once: forms, events, streams of events; when there are more, a body
+            that was silent for long gives its place to the new one, or the new one is refused (503) (default: 512
+            bodies).
+        body_bytes: bytes held of all bodies that are being read; when there are more, the largest body is given up
+            (503) (default: 67,108,864 bytes).
+        body_seconds: time for a form or a raw body to arrive, and one second more for each 8 KiB of it; also its
+            longest pause; afterwards 408 (default: 30 s).
+        publish_idle: longest silence of a stream that is being published, comments count as life; afterwards 408; 0: no
+            limit (default: 300 s).
+        max_streams: open streams; when there are so many, a reader is told to come later (503) (default: 10,000
+            streams).
+        max_followed: bytes that the names of all followed topics take; when they take so many, a reader of new names is
+            told to come later (503) (default: 67,108,864 bytes).
+        turn_away: answer to an EventSource for which there is no stream now: an empty stream with a reconnection time,
+            after which it comes back (retry), or the status 503, at which it gives up (status); other clients get 503
+            in either case (default: retry).
+        lag_events: events that a blocked reader may be behind (default: 1,000 events).
+        lag_bytes: bytes that a blocked reader may be behind (default: 4,194,304 bytes).
+        lag_seconds: time that a reader may be blocked (default: 30 s).
+        slow_policy: what becomes of a reader over its limits: its stream ends (end), it goes on after the newest event
+            (skip), or it gets the newest event of each topic and goes on (latest) (default: end).
+        topics: other values of history_events, history_bytes, lag_events, lag_bytes, lag_seconds, slow_policy for
+            topics that match PATTERN (* stands for any characters); an exact name goes before patterns, an earlier
+            pattern before a later one (default: none).
+        coalesce: time for which publishes are collected, to leave joined; 0: only those of one moment are joined
+            (default: 0 s).
+        drain: time over which the ends of the streams are spread at shutdown; 0: all end at once (default: 0 s).
+        origins: origins of other sites whose pages may read and publish; *: pages of every site may read (default:
+            none).
+        hosts: names that this server answers to, besides addresses, names of the loopback and the bound host (default:
+            none).
+        metric_classes: names of topics, or patterns of names (* stands for any characters), whose subscribers
+            `/metrics` counts, one figure for each; a topic counts for the first that matches (default: none).
+
     Raises:
-        SettingError: a value has another type, or is out of its bounds.
+        SettingError: a value has another type, or is not allowed.
     """
 
     heartbeat: float = _knob(
-        15.0,
-        "a stream that was quiet for this long gets a comment; 0: never",
-        "s",
-        low=0,
-        high=_DAY,
+        Number(15.0, "a stream that was quiet for this long gets a comment; 0: never", "s", 0, _DAY)
     )
     lifetime: float = _knob(
-        900.0,
-        "a stream is ended after this long (80 to 100 % of it, by chance); its reader comes back "
-        "and loses nothing; 0: never",
-        "s",
-        low=0,
-        high=30 * _DAY,
+        Number(
+            900.0,
+            "a stream ends after this long, or up to 20 % earlier, by chance; its reader comes back and loses "
+            "nothing; 0: never",
+            "s",
+            0,
+            30 * _DAY,
+        )
     )
-    retry: int = _knob(
-        2000, "reconnection time that readers are told", "ms", low=0, high=86_400_000
+    retry: int = _knob(Number(2000, "reconnection time that readers are told", "ms", 0, 86_400_000))
+    history_events: int = _knob(PER_TOPIC["history_events"])
+    history_bytes: int = _knob(PER_TOPIC["history_bytes"])
+    history_total: int = _knob(
+        Number(
+            64 * 2**20,
+            "bytes that all kept events take, with their topics; when there are more, the largest topic loses "
+            "its oldest events",
+            "bytes",
+            0,
+            2**40,
+        )
     )
-    history_events: int = _knob(
-        1000,
-        "events kept of one topic; 0: no replay",
-        "events",
-        low=0,
-        high=10_000_000,
-        per_topic=True,
-    )
-    history_bytes: int = _knob(
-        2**20, "bytes kept of one topic", "bytes", low=0, high=2**40, per_topic=True
-    )
-    history_total: int = _knob(64 * 2**20, "bytes kept of all topics", "bytes", low=0, high=2**40)
     max_topics: int = _knob(
-        10_000,
-        "topics with a history; beyond, the least recently published one is forgotten",
-        "topics",
-        low=1,
-        high=10_000_000,
+        Number(
+            10_000,
+            "topics with a history; when there are more, the one that nobody follows and that was published "
+            "to least recently is forgotten",
+            "topics",
+            1,
+            10_000_000,
+        )
+    )
+    keep_ended: float = _knob(
+        Number(
+            3600.0,
+            "events of a topic that has ended are kept for this long after the end; 0: for as long as there is room",
+            "s",
+            0,
+            30 * _DAY,
+        )
+    )
+    max_runs: int = _knob(
+        Number(1000, "runs that go on at a time; another one is refused", "runs", 0, 2**20)
+    )
+    run_seconds: float = _knob(
+        Number(
+            3600.0,
+            "a run is cancelled after this long, and its topic ends; 0: never",
+            "s",
+            0,
+            30 * _DAY,
+        )
+    )
+    run_bytes: int = _knob(
+        Number(
+            4 * 2**20,
+            "bytes that the events of one run take in the history, all of which it keeps; a run that has made more is "
+            "cancelled, and its topic ends",
+            "bytes",
+            1,
+            2**40,
+        )
+    )
+    ended_bytes: int = _knob(
+        Number(
+            4 * 2**20,
+            "bytes that the names of ended topics take whose events are kept no longer; their readers get 204 and stay "
+            "away; when there are more, the oldest name is forgotten and may be used anew",
+            "bytes",
+            0,
+            2**40,
+        )
     )
     max_event_size: int = _knob(
-        2**20, "data of one event; more is refused (413)", "bytes", low=1, high=2**30
+        Number(
+            2**20,
+            "data of one event; a larger event is refused (413), and so is one whose written form takes over "
+            "4,096 bytes more than this",
+            "bytes",
+            1,
+            2**30,
+        )
     )
-    max_topic_length: int = _knob(256, "a topic's name in UTF-8", "bytes", low=1, high=4096)
+    max_topic_length: int = _knob(Number(256, "a topic's name in UTF-8", "bytes", 1, 4096))
     topics_per_stream: int = _knob(
-        100, "topics that one stream may follow", "topics", low=1, high=10_000
+        Number(100, "topics that one stream may follow", "topics", 1, 10_000)
     )
     topics_per_publish: int = _knob(
-        100, "topics that one event may have", "topics", low=1, high=10_000
+        Number(100, "topics that one event may have", "topics", 1, 10_000)
+    )
+    retry_from_publishers: bool = _knob(
+        Switch(
+            False,
+            "publishers over HTTP may set the reconnection time of readers (the field retry); otherwise they "
+            "get 403",
+        )
+    )
+    max_bodies: int = _knob(
+        Number(
+            512,
+            "request bodies that are read at once: forms, events, streams of events; when there are more, a "
+            "body that was silent for long gives its place to the new one, or the new one is refused (503)",
+            "bodies",
+            1,
+            2**20,
+        )
+    )
+    body_bytes: int = _knob(
+        Number(
+            64 * 2**20,
+            "bytes held of all bodies that are being read; when there are more, the largest body is given up "
+            "(503)",
+            "bytes",
+            1,
+            2**40,
+        )
+    )
+    body_seconds: float = _knob(
+        Number(
+            30.0,
+            "time for a form or a raw body to arrive, and one second more for each 8 KiB of it; also its "
+            "longest pause; afterwards 408",
+            "s",
+            0.05,
+            _DAY,
+        )
+    )
+    publish_idle: float = _knob(
+        Number(
+            300.0,
+            "longest silence of a stream that is being published, comments count as life; afterwards 408; "
+            "0: no limit",
+            "s",
+            0,
+            30 * _DAY,
+        )
     )
     max_streams: int = _knob(
-        10_000,
-        "open streams; beyond, a reader is told to come later (503)",
-        "streams",
-        low=1,
-        high=2**20,
+        Number(
+            10_000,
+            "open streams; when there are so many, a reader is told to come later (503)",
+            "streams",
+            1,
+            2**20,
+        )
     )
-    lag_events: int = _knob(
-        1000,
-        "a blocked reader may fall behind by this many events",
-        "events",
-        low=1,
-        high=10_000_000,
-        per_topic=True,
+    max_followed: int = _knob(
+        Number(
+            64 * 2**20,
+            "bytes that the names of all followed topics take; when they take so many, a reader of new names "
+            "is told to come later (503)",
+            "bytes",
+            0,
+            2**40,
+        )
     )
-    lag_bytes: int = _knob(
-        4 * 2**20,
-        "a blocked reader may fall behind by this many bytes",
-        "bytes",
-        low=1,
-        high=2**40,
-        per_topic=True,
+    turn_away: str = _knob(
+        Choice(
+            "retry",
+            "answer to an EventSource for which there is no stream now: an empty stream with a reconnection "
+            "time, after which it comes back (retry), or the status 503, at which it gives up (status); other "
+            "clients get 503 in either case",
+            ("retry", "status"),
+        )
     )
-    lag_seconds: float = _knob(
-        30.0, "a reader may be blocked for this long", "s", low=0.05, high=_DAY, per_topic=True
-    )
-    slow_policy: str = _knob(
-        "end",
-        "a reader over its limits is ended, skipped to the end, or left the latest event of each topic",
-        choices=("end", "skip", "latest"),
-        per_topic=True,
-    )
+    lag_events: int = _knob(PER_TOPIC["lag_events"])
+    lag_bytes: int = _knob(PER_TOPIC["lag_bytes"])
+    lag_seconds: float = _knob(PER_TOPIC["lag_seconds"])
+    slow_policy: str = _knob(PER_TOPIC["slow_policy"])
     topics: TopicSettings = _knob(  # noqa: RUF009 (a knob like the others, whose type ruff cannot see)
-        (),
-        "for topics that match PATTERN (*: any characters) other values of history_events, history_bytes, "
-        "lag_events, lag_bytes, lag_seconds, slow_policy; an exact name goes before patterns, an earlier "
-        "pattern before a later one",
-        _TOPICS_FORM,
+        Tables(
+            (),
+            f"other values of {', '.join(PER_TOPIC)} for topics that match PATTERN (* stands for any "
+            "characters); an exact name goes before patterns, an earlier pattern before a later one",
+            PER_TOPIC,
+        )
     )
     coalesce: float = _knob(
-        0.0,
-        "publishes of this long leave joined; 0: those that come together",
-        "ms",
-        low=0,
-        high=10_000,
+        Number(
+            0.0,
+            "time for which publishes are collected, to leave joined; 0: only those of one moment are joined",
+            "s",
+            0,
+            1,
+        )
     )
     drain: float = _knob(
-        0.0, "at shutdown the streams end over this long; 0: at once", "s", low=0, high=3600
+        Number(
+            0.0,
+            "time over which the ends of the streams are spread at shutdown; 0: all end at once",
+            "s",
+            0,
+            3600,
+        )
     )
     origins: tuple[str, ...] = _knob(
-        (), "origins of other sites whose pages may read and publish; *: any may read", "origins"
+        Names(
+            (),
+            "origins of other sites whose pages may read and publish; *: pages of every site may read",
+            "origins",
+        )
     )
     hosts: tuple[str, ...] = _knob(
-        (),
-        "names that this server answers to, beside those of the loopback and the bound one",
-        "hosts",
+        Names(
+            (),
+            "names that this server answers to, besides addresses, names of the loopback and the bound host",
+            "hosts",
+        )
+    )
+    metric_classes: tuple[str, ...] = _knob(
+        Patterns(
+            (),
+            "names of topics, or patterns of names (* stands for any characters), whose subscribers "
+            "`/metrics` counts, one figure for each; a topic counts for the first that matches",
+            "patterns",
+        )
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "topics", _freeze(self.topics))
-        for knob in fields(self):
-            if knob.name == "topics":
-                _check_topics(self.topics)
-            else:
-                _check(knob.name, getattr(self, knob.name), knob.default, knob.metadata)
+        for name, knob in KNOBS.items():
+            value = knob.keep(name, getattr(self, name))
+            knob.check(name, value)
+            object.__setattr__(self, name, value)
 
     @classmethod
     def load(
@@ -190,7 +366,7 @@ class Settings:
         environ: Mapping[str, str] | None = None,
         **given: Any,
     ) -> Settings:
-        """Settings from everywhere: what is given, else the environment, else a TOML file, else the default.
+        """Collect settings: from `given`, otherwise the environment, otherwise a TOML file, otherwise the default.
 
         Args:
             file: path of a TOML file with the fields as top-level keys.
@@ -198,146 +374,23 @@ class Settings:
             given: fields by name; None stands for "not given".
 
         Raises:
-            SettingError: an unknown name, or a value of another type or out of bounds.
+            SettingError: a name is unknown, or a value has another type or is not allowed.
             OSError: the file cannot be read.
         """
-        known = {knob.name: knob for knob in fields(cls)}
-        found: dict[str, Any] = {}
-        if file is not None:
-            found.update(_read_file(file))
+        found = {} if file is None else read_file(file)
         environment = os.environ if environ is None else environ
-        for name, knob in known.items():
+        for name, knob in KNOBS.items():
             text = environment.get(ENVIRONMENT_PREFIX + name.upper())
             if text is not None:
-                found[name] = _parse(name, text, knob.default)
+                found[name] = knob.parse(name, text)
         found.update((name, value) for name, value in given.items() if value is not None)
         for name in found:
-            if name not in known:
-                raise SettingError(f"{name}: unknown setting; known are {', '.join(known)}")
-        if "topics" in found:
-            found["topics"] = _topics_of(found["topics"])
-        return cls(**{name: _lift(value, known[name].default) for name, value in found.items()})
-
-
-def _read_file(path: str) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        try:
-            return tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise SettingError(f"{path}: not TOML: {error}") from error
-
-
-def _parse(name: str, text: str, default: Any) -> Any:
-    """A value from a text, by the type of its default."""
-    if name == "topics":
-        return text
-    if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if isinstance(default, str):
-        return text
-    try:
-        return type(default)(text)
-    except ValueError:
-        kind = "a whole number" if isinstance(default, int) else "a number"
-        raise SettingError(f"{name} {text!r}: must be {kind}") from None
-
-
-def _lift(value: Any, default: Any) -> Any:
-    """TOML and callers may write 15 for 15.0 and a list for a tuple."""
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if isinstance(default, tuple) and type(value) in (list,):
-        return tuple(value)
-    return value
-
-
-def _check(name: str, value: Any, default: Any, metadata: Mapping[str, Any]) -> None:
-    if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
-        raise SettingError(f"{name} {value!r}: must be {type(default).__name__}")
-    if isinstance(default, tuple):
-        _check_parts(name, value)
-        return
-    if isinstance(default, str):
-        if value not in metadata["choices"]:
-            raise SettingError(f"{name} {value!r}: must be one of {', '.join(metadata['choices'])}")
-        return
-    low, high = metadata["low"], metadata["high"]
-    if not low <= value <= high:  # NaN is in no range
-        unit = f" {metadata['unit']}" if metadata["unit"] else ""
-        raise SettingError(f"{name} {value!r}: must be {low:g} to {high:g}{unit}")
-
-
-def _check_parts(name: str, parts: Any) -> None:
-    for part in parts:
-        if not isinstance(part, str) or not part:
-            raise SettingError(f"{name} {part!r}: must be text, not empty")
-
-
-# Knobs of some topics.
-
-
-def _topics_of(given: Any) -> Any:
-    """Tables from their text, or from several; anything else as it is."""
-    texts: list[Any] = [given] if isinstance(given, str) else given
-    if type(texts) is not list or not all(isinstance(text, str) for text in texts):
-        return given
-    tables: dict[str, dict[str, Any]] = {}
-    for entry in ";".join(texts).split(";"):
-        if entry.strip():
-            pattern, knobs = _parse_topics(entry.strip())
-            if pattern in tables:
-                raise SettingError(f"topics {pattern!r}: must be given once")
-            tables[pattern] = knobs
-    return tables
-
-
-def _parse_topics(entry: str) -> tuple[str, dict[str, Any]]:
-    """One pattern and its knobs; the pattern ends at the last colon."""
-    known = {knob.name: knob for knob in fields(Settings)}
-    pattern, _, rest = entry.rpartition(":")
-    knobs: dict[str, Any] = {}
-    for part in rest.split(","):
-        name, equals, text = (word.strip() for word in part.partition("="))
-        if not pattern or not equals:
-            raise SettingError(f"topics {entry!r}: must be {_TOPICS_FORM}; several are parted by ;")
-        if name in knobs:
-            raise SettingError(f"topics {pattern!r}: {name}: must be given once")
-        knobs[name] = _parse(name, text, known[name].default) if name in known else text
-    return pattern.strip(), knobs
-
-
-def _freeze(topics: Any) -> Any:
-    """The tables as pairs: immutable, hashable, and taken again by `dataclasses.replace`."""
-    known = {knob.name: knob for knob in fields(Settings)}
-    frozen: list[tuple[Any, Any]] = []
-    for pattern, knobs in _table("topics", topics).items():
-        pairs = _table(f"topics {pattern!r}:", knobs)
-        for name, value in pairs.items():
-            pairs[name] = _lift(value, known[name].default) if name in known else value
-        frozen.append((pattern, tuple(pairs.items())))
-    return tuple(frozen)
-
-
-def _table(name: str, given: Any) -> dict[Any, Any]:
-    """A mapping, or pairs that were one, as a dict of our own."""
-    try:
-        return dict(given)
-    except (TypeError, ValueError):
-        raise SettingError(f"{name} {given!r}: must be a table of settings") from None
-
-
-def _check_topics(topics: Any) -> None:
-    known = {knob.name: knob for knob in fields(Settings) if knob.metadata["per_topic"]}
-    if len(topics) > _MOST_PATTERNS:
-        raise SettingError(f"topics: {len(topics)} patterns: must be at most {_MOST_PATTERNS}")
-    for pattern, knobs in topics:
-        if not isinstance(pattern, str) or not pattern or not pattern.isprintable():
-            raise SettingError(f"topics {pattern!r}: must be a topic's name or a pattern with *")
-        if not knobs:
-            raise SettingError(f"topics {pattern!r}: sets nothing; known are {', '.join(known)}")
-        for name, value in knobs:
-            if name not in known:
+            if name not in KNOBS:
                 raise SettingError(
-                    f"topics {pattern!r}: {name}: cannot be set for topics; known are {', '.join(known)}"
+                    f"{shorten(name)}: unknown setting; known are {', '.join(KNOBS)}"
                 )
-            _check(f"topics {pattern!r}: {name}", value, known[name].default, known[name].metadata)
+        return cls(**found)
+
+
+KNOBS: Mapping[str, Knob] = {knob.name: knob.metadata["knob"] for knob in fields(Settings)}
+"""Every knob by its name, in the order of the class."""

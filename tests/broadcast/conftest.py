@@ -1,25 +1,12 @@
-"""Fixtures of the broadcast's tests: real servers."""
+"""Fixtures of the broadcast's tests."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
-from servers import Clients, Server, serve
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """One broadcast for all tests that leave it running; each takes topics of its own."""
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def topic(request: pytest.FixtureRequest) -> str:
-    """A topic that no other test uses."""
-    return str(request.node.name).replace("[", "-").replace("]", "")
+from support.servers import Server, serve
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -32,11 +19,3 @@ def loop_server(request: pytest.FixtureRequest) -> Callable[..., AbstractContext
         return serve("--loop", request.param, *flags, **env)
 
     return start
-
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Clients]:
-    """Raw connections, closed in the end."""
-    opened = Clients()
-    yield opened
-    await opened.close()

@@ -1,26 +1,23 @@
-"""docs/operating.md says what is so: the settings, the names of the metrics, the proxy's lines."""
+"""docs/operating.md says what is so: the settings, the names of the metrics, the keys of `/health`."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-from servers import DEADLINE, Clients, Server, environment, free_port, serve, wait_for
+from support.servers import DEADLINE, environment
 
 from fastsse.broadcast import Hub
-from fastsse.broadcast.metrics import Metrics
+from fastsse.broadcast.settings import PER_TOPIC
+from fastsse.broadcast.web.metrics import Metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "operating.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_settings_is_that_of_the_settings() -> None:
+def test_its_table_and_the_docstring_of_settings_say_what_the_settings_say() -> None:
     command = [sys.executable, str(DOCS / "settings.py"), "--check"]
 
     done = subprocess.run(
@@ -42,45 +39,21 @@ async def test_every_metric_that_it_names_is_there() -> None:
     assert set() == named - families
 
 
-@contextmanager
-def nginx(lines: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A proxy with these lines."""
-    modules = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in modules)
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off;\nmaster_process off;\npid {folder}/pid;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{paths}{lines}}}\n"
-    )
-    with subprocess.Popen(["nginx", "-e", "stderr", "-p", folder, "-c", config]) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
+def test_the_settings_of_some_topics_are_those_that_the_page_on_the_broadcast_names() -> None:
+    page = (DOCS / "broadcast.md").read_text(encoding="utf-8")
+    section = page.split("## Settings of some topics\n")[1].split("\n## ")[0]
+    named = re.search(r"The keys are ([^.]+)\.", section)
+
+    assert named is not None
+    assert list(PER_TOPIC) == re.findall(r"`(\w+)`", named[1])
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
-async def test_events_pass_the_proxy_as_they_come(clients: Clients, tmp_path: Path) -> None:
-    match = re.search(r"```nginx\n(.*?)```", PAGE, re.DOTALL)
-    assert match is not None
-    port = free_port()
-    with serve("--hosts", "hub.example") as server:
-        lines = match[1].replace("listen 80", f"listen 127.0.0.1:{port}")
-        lines = lines.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
-        with nginx(lines, tmp_path) as process:
-            proxy = Server(process, port)
-            wait_for(lambda: _answers(proxy))
-            stream = await clients.follow(proxy, "/events?topic=a")
-            for number in range(3):
-                server.publish("a", str(number))
+async def test_every_key_of_health_is_described_and_no_other() -> None:
+    section = PAGE.split("## What `/health` says\n")[1].split("\n## ")[0]
+    described = re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)
+    hub = Hub()
+    await hub.start()
+    said = hub.health()
+    await hub.stop()
 
-                assert [str(number)] == [event.data for event in await stream.events(1)]
-            headers = {"Host": "hub.example"}
-            assert 200 == proxy.request("GET", "/health", None, headers).status
-
-
-def _answers(server: Server) -> bool:
-    try:
-        return server.request("GET", "/health").status == 200
-    except OSError:
-        return False
+    assert sorted(said) == sorted(described)

@@ -1,4 +1,4 @@
-"""Errors as JSON: what they say, and what they never say."""
+"""Problems as JSON: their members, and the bounds on what they repeat."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fastsse import InvalidField
-from fastsse.broadcast.problems import Problem, shown
+from fastsse.broadcast import TooLarge
+from fastsse.broadcast.web.problems import Problem, shown
 
 
 def members(problem: Problem) -> Any:
@@ -36,6 +37,21 @@ def test_what_the_codec_refuses_becomes_a_problem() -> None:
 
     assert ("retry", -1, "must be at least 0") == (body["field"], body["value"], body["rule"])
     assert "retry -1: must be at least 0" == body["detail"]
+
+
+def test_an_event_that_the_hub_finds_too_large_is_a_413_with_its_size() -> None:
+    problem = Problem.of_invalid(TooLarge("data", 1001, 1000))
+
+    body = members(problem)
+
+    assert (413, "data", 1001, "must be at most 1000 bytes") == (
+        problem.status,
+        body["field"],
+        body["value"],
+        body["rule"],
+    )
+    assert "data of 1001 bytes: must be at most 1000 bytes" == body["detail"]
+    assert members(Problem.of_size("data", 1001, 1000)) == body
 
 
 def test_a_missing_value_is_null_and_said_to_be_missing() -> None:

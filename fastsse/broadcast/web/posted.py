@@ -1,0 +1,222 @@
+"""An event stream that somebody posts: each event is published as soon as a blank line ends it.
+
+When the stream breaks, the events before stay published, and the answer says how many there are and where the stream
+broke. Where the query has ``end=1``, the topics end after the last event, unless the stream broke: its publisher may go
+on with another one. Ids and reconnection times in the stream tell its own readers how to come back to its source, so
+they are dropped. So are comments, and the event at the end that no blank line ends, as in the standard ("Server-sent
+events", 9.2.6); the answer tells of the latter. Unlike a reader, which replaces bytes that are not UTF-8, this refuses
+them.
+
+The module knows the codec and the hub; it must not know routes, headers or forms.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from time import perf_counter
+
+from fastsse import COMPILED, Decoder, Event, EventTooLarge, InvalidField
+from fastsse.broadcast.hub.drafts import MAX_BESIDE, TooLarge, TopicEnded
+from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
+from fastsse.broadcast.web.bodies import Bodies
+from fastsse.broadcast.web.body import Body, called_off
+from fastsse.broadcast.web.ending import end_each
+from fastsse.broadcast.web.fields import Fields, no_topic
+from fastsse.broadcast.web.problems import Problem
+
+__all__ = ["publish_stream"]
+
+TURN = 256  # events of one stream that are published before other bodies get their turn
+TURN_TIME = 0.005  # s after which other bodies get their turn, too: an event may have many topics
+
+_FEED = 65_536 if COMPILED else 8192  # bytes that the decoder is given at a time: milliseconds
+_FEW = 8  # events that are published without waiting for a turn
+_MANY = 2**20  # bytes of work that more events count as, so that they wait for their turn
+
+_BLANK = (b"\n\n", b"\r\r", b"\n\r")  # a blank line, with the end of the line before
+_OF_THE_STREAM = "comes from the event stream in the body, not from the query"
+
+
+async def publish_stream(hub: Hub, query: Fields, body: Body, bodies: Bodies) -> dict[str, object]:
+    """Publish each event of the body.
+
+    Returns:
+        The answer: ``ids`` (of the first and the last event), ``count``, ``topics``, ``subscribers`` (of the last
+        event), ``unfinished``: whether the body ended within an event; with ``end`` also ``ends``, the ids of the ends.
+
+    Raises:
+        Problem: 400, 408, 413 or 503; from the first event on with the members of the answer, and ``broke_at``.
+        InvalidField: a topic in the query that cannot be one.
+    """
+    topics = _check_query(hub, query)
+    source = _Source(hub.settings.max_event_size)
+    sent = _Sent(topics)
+    try:
+        async for chunk in body.stream():
+            for start in range(0, len(chunk), _FEED):
+                async with bodies.turn(len(chunk)):
+                    events = source.feed(chunk[start : start + _FEED])
+                await _publish_events(hub, events, sent, bodies)
+                source.check()
+            body.hold(source.held)
+        unfinished = source.finish()
+        ends = {"ends": await end_each(hub, topics)} if query.end else {}
+    except InvalidField as error:
+        raise sent.broken(Problem.of_invalid(error)) from None
+    except HubClosed:
+        raise sent.broken(called_off("draining", hub.settings)) from None
+    except OSError:
+        if hub.stalled is None:
+            raise
+        raise sent.broken(called_off("stalled", hub.settings)) from None
+    except Problem as problem:
+        raise sent.broken(problem, source.byte) from None
+    return sent.answer() | {"unfinished": unfinished} | ends
+
+
+def _check_query(hub: Hub, query: Fields) -> tuple[str, ...]:
+    """Check the topics before the body is read, because an event stream can be long."""
+    for name, value in (("event", query.event), ("retry", query.retry)):
+        if value is not None:
+            raise Problem.of_field(name, value, _OF_THE_STREAM)
+    if not query.topics:
+        raise no_topic()
+    topics = hub.check_topics(query.topics, hub.settings.topics_per_publish)
+    for topic in topics:
+        if hub.ended(topic):
+            hub.stats.events_refused["topic"] += 1
+            raise TopicEnded(topic)
+    return topics
+
+
+async def _publish_events(hub: Hub, events: list[Event], sent: _Sent, bodies: Bodies) -> None:
+    """Publish events in order; of many, some in each turn of the loop."""
+    if len(events) <= _FEW:
+        for event in events:
+            sent.add(await _publish_event(hub, sent.topics, event))
+        return
+    left, more = iter(events), True
+    while more:
+        async with bodies.turn(_MANY):
+            more = await _publish_some(hub, left, sent)
+
+
+async def _publish_some(hub: Hub, events: Iterator[Event], sent: _Sent) -> bool:
+    """Publish as many events as fit in one turn of the loop; return whether any may be left."""
+    until = perf_counter() + TURN_TIME
+    for number, event in enumerate(events, 1):
+        sent.add(await _publish_event(hub, sent.topics, event))
+        if number == TURN or perf_counter() > until:
+            return True
+    return False
+
+
+async def _publish_event(hub: Hub, topics: tuple[str, ...], event: Event) -> Receipt:
+    name = None if event.event == "message" else event.event
+    return await hub.publish(topics, event.data, event=name)
+
+
+class _Sent:
+    """The part of a stream that has been published."""
+
+    def __init__(self, topics: tuple[str, ...]) -> None:
+        self.count = 0
+        self.topics = topics
+        self._first = ""
+        self._last = ""
+        self._subscribers = 0
+
+    def add(self, receipt: Receipt) -> None:
+        """Count one more event."""
+        self.count += 1
+        self._first = self._first or receipt.id
+        self._last = receipt.id
+        self._subscribers = receipt.subscribers
+
+    def answer(self) -> dict[str, object]:
+        """Return the members of an answer."""
+        return {
+            "ids": [self._first, self._last][: min(self.count, 2)],
+            "count": self.count,
+            "topics": self.topics,
+            "subscribers": self._subscribers,
+        }
+
+    def broken(self, problem: Problem, byte: int | None = None) -> Problem:
+        """Add to a problem what stays published and where the stream broke; `byte` is the offset in the body."""
+        number = self.count + 1
+        place = {"event": number} if byte is None else {"event": number, "byte": byte}
+        problem.more |= self.answer() | {"broke_at": place}
+        problem.detail += f" (event {number} of the stream; {self.count} before it stay published)"
+        return problem
+
+
+class _Source:
+    """A decoder for one posted stream that refuses bytes that are not UTF-8.
+
+    A fault is kept until `check`, so that the events before it are published first.
+
+    Attributes:
+        byte: offset in the body of the first byte that is not UTF-8, or None.
+        held: the most bytes that the decoder can hold of an event that no blank line has ended yet; comments count.
+    """
+
+    def __init__(self, max_event_size: int) -> None:
+        self.byte: int | None = None
+        self.held = 0
+        self._end = b""  # the last bytes of the chunks before this one
+        self._limit = max_event_size
+        self._decoder = Decoder(max_event_size=max_event_size + MAX_BESIDE)
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._taken = 0  # bytes of the chunks before this one
+        self._fault: Problem | TooLarge | None = None
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Decode a chunk as far as it is in order; return the events that it completes."""
+        held = len(self._utf8.getstate()[0])  # bytes of a character that an earlier chunk began
+        try:
+            self._utf8.decode(chunk)
+        except UnicodeDecodeError as error:
+            self.byte = self._taken - held + error.start
+            bad = error.object[error.start : error.end]
+            self._fault = Problem.of_field("data", bad, f"must be UTF-8; byte {self.byte} is not")
+            chunk = chunk[: max(0, error.start - held)]
+        self._taken += len(chunk)
+        self._hold(chunk)
+        try:
+            return self._decoder.feed(chunk)
+        except EventTooLarge as error:
+            self._fault = TooLarge("data", None, self._limit)
+            return error.events
+
+    def _hold(self, chunk: bytes) -> None:
+        """Count the bytes after the last blank line."""
+        if chunk.endswith(b"\n\n"):
+            self.held, self._end = 0, b"\n\n"
+            return
+        seen = self._end + chunk
+        blank = max(seen.rfind(end) + len(end) if end in seen else 0 for end in _BLANK)
+        self.held = len(seen) - blank if blank else self.held + len(chunk)
+        self.held = min(self.held, self._limit + MAX_BESIDE)
+        self._end = seen[-3:]
+
+    def check(self) -> None:
+        """Raise the fault that `feed` has found, if any.
+
+        Raises:
+            Problem: 400 for bytes that are not UTF-8.
+            TooLarge: an event that is too large; nothing after the bound was looked at.
+        """
+        if self._fault is not None:
+            raise self._fault
+
+    def finish(self) -> bool:
+        """End the stream; return True when its last event was left without a blank line, and so was not published.
+
+        Two CRs end any line that was begun and make the blank line: what they dispatch is the event that was left.
+        """
+        try:
+            return bool(self._decoder.feed(b"\r\r"))
+        except EventTooLarge:
+            return True
