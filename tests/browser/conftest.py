@@ -1,4 +1,6 @@
-"""A real Chromium over the real page: Debian's own binary, driven by playwright.
+"""Real browsers over the real page: Chromium and Firefox.
+
+Each test runs in both (`support/browsers.py`), unless it says by a marker why it cannot.
 
 Whatever a test does, its pages must end without a console error, a breach of the content security policy or a
 request to anybody but the server; a test that provokes an error names it.
@@ -7,29 +9,19 @@ request to anybody but the server; a test that provokes an error names it.
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
-from servers import Server, serve
+from browser.live import DEADLINE, expect
+from support.browsers import KINDS, Browser, browsing, sleepy
+from support.servers import Server
 
-INSTALL = "apt-get install chromium && python -m pip install --group browser"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DEADLINE = 20_000  # ms: for whatever takes milliseconds on a quiet machine
 SEEN_PUBLIC = frozenset({"data", "blob", "about"})  # schemes that reach nobody
 
 _topics = itertools.count()
@@ -40,90 +32,106 @@ OpenPage = Callable[..., Awaitable[Any]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-def _absent(what: str) -> None:
-    """Skip, or fail where a browser is required."""
-    if os.environ.get("FASTSSE_REQUIRE_BROWSER", "0") not in ("", "0"):
-        pytest.fail(f"FASTSSE_REQUIRE_BROWSER is set, and there is no {what}; {INSTALL}")
-    pytest.skip(f"no {what} here; {INSTALL}")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test in each browser, or in the one that its marker `only_in` names."""
+    if "browser" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("only_in")
+        names = list(KINDS) if only is None else [only.args[0]]
+        metafunc.parametrize("browser", names, indirect=True, scope="session")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Any]:
-    """A running browser."""
-    try:
-        from playwright.async_api import async_playwright
-    except ImportError:
-        _absent("playwright")
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        _absent("chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """One broadcast for all tests that leave it running; each takes topics of its own."""
-    with serve() as running:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(request: pytest.FixtureRequest) -> AsyncIterator[Browser]:
+    """Have a browser for all tests that run in it."""
+    async with browsing(request.param) as running:
         yield running
 
 
 @pytest.fixture
 def topic() -> str:
-    """A topic that no other test uses."""
+    """Name a topic that no other test uses."""
     return f"t{next(_topics)}"
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def open_page(chromium: Any) -> AsyncIterator[OpenPage]:
-    """`await open_page(server, "topic", ..., expected=None, **context options)`: the live page, its stream open.
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
+    """Open the live page by `await open_page(server, "topic", …, expected=None, **context options)`, its stream open.
 
-    `expected` is a pattern of the console errors that the test provokes.
+    `expected` is a pattern of the console errors that the test provokes; with `clock` the test can put the page's time
+    forward.
     """
     contexts: list[Any] = []
-    faults: list[str] = []
+    faults: list[list[str]] = []
 
     async def open_it(
         server: Server,
         *topics: str,
         expected: str | None = None,
         path: str | None = None,
+        clock: bool = False,
         **options: Any,
     ) -> Any:
-        from playwright.async_api import expect
+        query = urlencode([("topic", topic) for topic in topics])
+        url = server.url + (path or f"/?{query}")
 
-        expect.set_options(timeout=DEADLINE)
-        context = await chromium.new_context(
-            **({"viewport": {"width": 1280, "height": 900}} | options)
-        )
+        async def steps(running: Any) -> tuple[Any, Any, list[str]]:
+            context = await _context(running, options)
+            page = await context.new_page()
+            seen = _watch(page, server, expected)
+            if clock:
+                await page.clock.install()
+            await page.goto(url)
+            return context, page, seen
+
+        context, page, seen = await browser.open(steps)
         contexts.append(context)
-        context.set_default_timeout(DEADLINE)
-        page = await context.new_page()
-        _watch(page, server, expected, faults)
-        query = "&".join(f"topic={topic}" for topic in topics)
-        await page.goto(server.url + (path or f"/?{query}"))
+        faults.append(seen)
         if topics:
             await expect(page.locator("#state-word")).to_have_text("open")
         return page
 
     yield open_it
     for context in contexts:
-        await context.close()
-    assert [] == faults
+        await browser.close(context)
+    await browser.settle()
+    assert [] == [fault for seen in faults for fault in seen]
 
 
-def _watch(page: Any, server: Server, expected: str | None, faults: list[str]) -> None:
+async def _context(running: Any, options: dict[str, Any]) -> Any:
+    context = await running.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+    context.set_default_timeout(DEADLINE)
+    if running.browser_type.name == "firefox" and options.get("color_scheme") == "dark":
+        # BiDi cannot ask for that either: the page's own choice instead of the system's.
+        await context.add_init_script(
+            "if (location.protocol === 'http:') localStorage.setItem('theme', 'dark')"
+        )
+    return context
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sleepy_page(browser: Browser, tmp_path: Path) -> AsyncIterator[Callable[[str], Any]]:
+    """Open a URL in a Chromium that is launched as people launch it, by `await sleepy_page(url)`."""
+    async with AsyncExitStack() as stack:
+        yield lambda url: stack.enter_async_context(sleepy(browser, tmp_path, url))
+    await browser.settle()
+
+
+def _watch(page: Any, server: Server, expected: str | None) -> list[str]:
+    """Return a list that grows by each fault of a page."""
+    faults: list[str] = []
+
+    def note(what: str, text: str) -> None:
+        if expected is None or not re.search(expected, text):
+            faults.append(f"{what}: {text}")
+
     def on_console(message: Any) -> None:
-        provoked = expected is not None and re.search(expected, message.text)
-        if message.type in ("error", "warning") and not provoked:
-            faults.append(f"console: {message.text}")
+        if message.type in ("error", "warning"):
+            note("console", message.text)
 
     def on_request(request: Any) -> None:
         scheme = request.url.partition(":")[0]
@@ -131,5 +139,6 @@ def _watch(page: Any, server: Server, expected: str | None, faults: list[str]) -
             faults.append(f"request to another: {request.url}")
 
     page.on("console", on_console)
-    page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
+    page.on("pageerror", lambda error: note("uncaught", str(error)))
     page.on("request", on_request)
+    return faults

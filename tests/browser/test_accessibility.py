@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from browser.live import OUTAGE, expect, publish_stream, rows
-from servers import Server, serve
+from support.servers import Server, serve
 
-# What has no name for a screen reader, and what points to nothing.
+# A script that finds parts that have no name for a screen reader, and references that point to nothing.
 FAULTS = """() => {
     const faults = [];
     const visible = (node) => node.checkVisibility();
@@ -44,7 +44,7 @@ FAULTS = """() => {
     return faults;
 }"""
 
-# Text whose contrast with what is behind it is below WCAG AA.
+# A script that finds text whose contrast with its ground is below WCAG AA.
 FAINT = """() => {
     const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
     const rgba = (color) => {
@@ -84,7 +84,7 @@ TOKENS = 'event: token\ndata: {"text":"Hello","id":1}\n\n'
 
 
 async def _fill(page: Any, server: Server, topic: str) -> None:
-    """One of everything that the page can show, but a gap."""
+    """Show one of everything that the page can show, but a gap."""
     server.publish(
         topic,
         '{"text":"a","number":1.5,"literal":null,"list":[true],"more":"' + "x" * 60 + '"}',

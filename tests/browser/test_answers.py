@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from browser.live import expect, publish_stream, rows, shown_data
-from servers import ROOT, Server
+from support.servers import ROOT, Server
 
 EXAMPLES = ROOT / "examples"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import signal
 from typing import Any
 
+import pytest
 from browser.live import OUTAGE, expect, rows
-from servers import Server, free_port, serve
+from support.servers import DEADLINE, Server, free_port, serve
 
 
 async def test_a_restart_shows_the_reconnection_and_a_gap(open_page: Any, topic: str) -> None:
@@ -113,3 +116,122 @@ async def test_heartbeats_are_shown(open_page: Any, topic: str) -> None:
         await expect(page.locator("#state")).to_have_class(re.compile("beat"))
         await expect(page.locator("#heard")).to_have_text("just now")
         await page.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (": full: all 7 streams are taken\nretry: 9000\n\n", "all 7 streams are taken"),
+        ("retry: 9000\n\n", "the hub ended the stream"),  # a proxy's, whose hub is away
+    ],
+)
+async def test_a_stream_that_only_says_when_to_come_again_is_no_opening(
+    open_page: Any, server: Server, topic: str, body: str, reason: str
+) -> None:
+    page = await open_page(server, path="/")
+    headers = {"Content-Type": "text/event-stream"}
+    await page.route("**/events?*", lambda route: route.fulfill(body=body, headers=headers))
+
+    await page.get_by_label("Follow a topic").fill(topic)
+    await page.get_by_label("Follow a topic").press("Enter")
+
+    await expect(page.locator("#reason")).to_have_text(reason)
+    await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
+    assert int((await page.locator("#state-word").text_content()).split()[1]) > 5
+    await page.unroute("**/events?*")
+    await page.get_by_role("button", name="Retry now").click()
+    await expect(page.locator("#state-word")).to_have_text("open")
+    await expect(page.locator("#reconnects")).to_have_text("0")
+
+
+async def test_an_archive_that_cannot_be_read_is_said_and_the_page_comes_back(
+    open_page: Any, server: Server, topic: str
+) -> None:
+    page = await open_page(server, path="/")
+    body, headers = ": fastsse\nid: log-1\n\n: archive\n\n", {"Content-Type": "text/event-stream"}
+    await page.route("**/events?*", lambda route: route.fulfill(body=body, headers=headers))
+
+    await page.get_by_label("Follow a topic").fill(topic)
+    await page.get_by_label("Follow a topic").press("Enter")
+
+    await expect(page.locator("#reason")).to_contain_text("cannot read its archive")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
+    await page.unroute("**/events?*")
+    await page.get_by_role("button", name="Retry now").click()
+    await expect(page.locator("#state-word")).to_have_text("open")
+
+
+async def test_silence_is_noticed_by_a_page_that_never_heard_a_heartbeat(
+    open_page: Any, topic: str
+) -> None:
+    with serve("--heartbeat", "15", "--retry", "100") as server:
+        page = await open_page(server, topic, clock=True)
+        server.signal(signal.SIGSTOP, group=True)
+
+        await page.clock.fast_forward(30_000)
+        assert "open" == await page.locator("#state-word").text_content()
+        await page.clock.fast_forward(16_000)
+
+        await expect(page.locator("#log > .note").first).to_contain_text(
+            "nothing came for too long"
+        )
+        server.signal(signal.SIGCONT, group=True)
+        await expect(page.locator("#state-word")).to_have_text("open")
+        server.publish(topic, "after")
+        await expect(rows(page).locator(".data")).to_have_text(["after"])
+        await page.close()
+
+
+async def _let_go(server: Server) -> None:
+    """Wait until the hub has no open stream."""
+    async with asyncio.timeout(DEADLINE):
+        while server.health()["streams"]:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.only_in("chromium")  # pages are frozen over the DevTools protocol alone
+@pytest.mark.parametrize("heartbeat", ["0.2", "15"], ids=["after a heartbeat", "before one"])
+async def test_a_page_that_was_frozen_goes_on_where_it_stood(
+    sleepy_page: Any, topic: str, heartbeat: str
+) -> None:
+    with serve("--heartbeat", heartbeat, "--retry", "60000") as server:
+        page = await sleepy_page(f"{server.url}/?topic={topic}")
+        await expect(page.locator("#state-word")).to_have_text("open")
+        server.publish(topic, "before")
+        await expect(page.locator("#events-total")).to_have_text("1")
+        if heartbeat == "0.2":
+            await expect(page.locator("#state")).to_have_class(re.compile("beat"))
+        browser = await page.context.new_cdp_session(page)
+
+        await browser.send("Page.setWebLifecycleState", {"state": "frozen"})
+        await _let_go(server)
+        ids = [server.publish(topic, f"frozen {number}") for number in range(3)]
+        await browser.send("Page.setWebLifecycleState", {"state": "active"})
+
+        await expect(page.locator("#last-event-id")).to_have_text(ids[-1])
+        await expect(page.locator("#events-total")).to_have_text("4")
+        server.publish(topic, "after")
+        await expect(page.locator("#events-total")).to_have_text("5")
+        await expect(page.locator("#reconnects")).to_have_text("1")
+        await expect(page.locator("#gaps")).to_have_text("0")
+
+
+@pytest.mark.only_in("chromium")  # Firefox reloads a page with an open stream
+async def test_a_page_that_comes_back_from_the_back_forward_cache_goes_on_where_it_stood(
+    sleepy_page: Any, topic: str
+) -> None:
+    with serve("--retry", "60000") as server:
+        page = await sleepy_page(f"{server.url}/?topic={topic}")
+        await expect(page.locator("#state-word")).to_have_text("open")
+        server.publish(topic, "before")
+        await expect(rows(page)).to_have_count(1)
+        await page.evaluate("window.kept = true")
+
+        await page.goto(f"{server.url}/health")
+        await _let_go(server)
+        server.publish(topic, "away")
+        await page.go_back(wait_until="commit")
+
+        await expect(rows(page).locator(".data")).to_have_text(["away", "before"])
+        await expect(page.locator("#state-word")).to_have_text("open")
+        assert await page.evaluate("window.kept"), "the page was loaded anew"

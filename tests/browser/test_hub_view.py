@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browser.live import OUTAGE, expect, publish_stream, rows
-from servers import Server, serve
+from support.servers import Server, serve
 
 HISTOGRAM = {"bounds": [1, 2, 4], "counts": [10, 10, 20, 0]}
 
@@ -18,7 +18,7 @@ COVER = """(covered) => {
 
 
 def figure(page: Any, name: str, column: int) -> Any:
-    """A number of the panel's tables: 1 or 2, from the left."""
+    """Find a number of the panel's tables: column 1 or 2, from the left."""
     return page.get_by_role("row", name=name).locator("td").nth(column)
 
 
@@ -27,7 +27,7 @@ def fact(page: Any, name: str) -> Any:
 
 
 def questions(page: Any) -> list[str]:
-    """The requests for the numbers, as they are made."""
+    """Collect the requests for the numbers as they are made."""
     made: list[str] = []
     page.on("request", lambda it: made.append(it.url) if it.url.endswith("/health") else None)
     return made
@@ -45,7 +45,7 @@ async def test_the_panel_shows_what_the_hub_has_counted(open_page: Any, topic: s
         await expect(figure(page, "bytes sent", 2)).to_have_text(re.compile(r"^\d\d+ B$"))
         await expect(figure(page, "open streams", 1)).to_have_text("1")
         await expect(figure(page, "delivery", 2)).to_have_text(re.compile(r"^[\d.]+ ms$"))
-        await expect(fact(page, "history")).to_have_text(re.compile(r"^\d+ B, 1 topic$"))
+        await expect(fact(page, "history")).to_have_text(re.compile(r"^[\d.]+ k?B, 1 topic$"))
 
 
 async def test_rates_are_those_of_now_and_fall_to_nothing(
@@ -129,7 +129,7 @@ async def test_where_there_are_no_numbers_the_panel_says_why_until_there_are(
     page = await open_page(server, topic, expected=r"status of 403|net::ERR_FAILED")
     await expect(page.locator("#hub-numbers")).to_be_visible()
 
-    # A proxy in between that does not let the question through.
+    # A proxy between page and hub may not let the question through.
     await page.route(
         "**/health", lambda route: route.fulfill(**answer) if answer else route.abort()
     )
@@ -142,23 +142,39 @@ async def test_where_there_are_no_numbers_the_panel_says_why_until_there_are(
     await expect(page.locator("#hub-none")).to_be_hidden()
 
 
-@pytest.mark.parametrize(
-    ("share", "wanted"), [(0.25, 1), (0.5, 2), (0.75, 3), (1, 4), (0.0001, 0.0004)]
-)
+async def test_a_store_that_cannot_be_reached_is_said_beside_the_numbers(
+    open_page: Any, server: Server, topic: str
+) -> None:
+    page = await open_page(server, topic)
+    await expect(page.locator("#hub-numbers")).to_be_visible()
+
+    async def stall(route: Any) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, json={**await answer.json(), "stalled": 12.3})
+
+    await page.route("**/health", stall)
+
+    await expect(page.locator("#hub-none")).to_contain_text("not reached its store for 12 s")
+    await expect(page.locator("#hub-numbers")).to_be_visible()
+    await page.unroute("**/health")
+    await expect(page.locator("#hub-none")).to_be_hidden()
+
+
 async def test_quantiles_lie_evenly_between_the_bounds_of_their_bucket(
-    open_page: Any, server: Server, share: float, wanted: float
+    open_page: Any, server: Server
 ) -> None:
     page = await open_page(server)
+    wanted = {0.25: 1, 0.5: 2, 0.75: 3, 1: 4, 0.0001: 0.0004}
 
     got = await page.evaluate(
-        """async ([histogram, share]) => {
-            const { quantile } = await import("/page/samples.js");
-            return quantile(histogram, share);
+        """async ([histogram, shares]) => {
+            const { quantile } = await import("/page/stream/samples.js");
+            return shares.map((share) => quantile(histogram, share));
         }""",
-        [HISTOGRAM, share],
+        [HISTOGRAM, list(wanted)],
     )
 
-    assert wanted == pytest.approx(got)
+    assert list(wanted.values()) == pytest.approx(got)
 
 
 async def test_quantiles_say_where_nothing_was_seen_and_what_lies_beyond(
@@ -168,7 +184,7 @@ async def test_quantiles_say_where_nothing_was_seen_and_what_lies_beyond(
 
     nothing, beyond = await page.evaluate(
         """async () => {
-            const { quantile } = await import("/page/samples.js");
+            const { quantile } = await import("/page/stream/samples.js");
             return [[0, 0], [1, 9]].map((counts) => quantile({ bounds: [1], counts }, 0.5));
         }"""
     )
@@ -184,7 +200,7 @@ async def test_a_restarted_hub_does_not_make_rates_below_nothing(
 
     kept = await page.evaluate(
         """async () => {
-            const { Samples } = await import("/page/samples.js");
+            const { Samples } = await import("/page/stream/samples.js");
             const samples = new Samples();
             const rates = () => samples.rates((numbers) => numbers.published).map(({ value }) => value);
             samples.add(0, { epoch: "a", published: 5 });

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from browser.live import REFUSED, expect, publish_stream, rows, shown_data
-from servers import Server
+from support.servers import Server
 
 JSON_TOKEN = re.compile(r'"[^"]*"|[\w.+-]+|[{}\[\]:,]')
 
@@ -121,7 +123,7 @@ async def test_of_very_many_events_the_newest_500_are_shown_and_all_are_counted(
     await expect(rows(page).last.locator(".data")).to_have_text("2501")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_thousand_events_a_second_do_not_freeze_the_page(
     open_page: Any, server: Server, topic: str
 ) -> None:
@@ -143,7 +145,7 @@ async def test_a_thousand_events_a_second_do_not_freeze_the_page(
 
 
 def _publish_for(seconds: float, server: Server, topic: str, block: str) -> None:
-    """A thousand times a second, in one streamed body."""
+    """Publish a thousand events a second, in one streamed body."""
 
     def blocks() -> Iterator[bytes]:
         start = time.monotonic()
@@ -248,6 +250,51 @@ async def test_a_changed_choice_of_topics_loses_nothing_in_between(
     await page.get_by_label("Follow a topic").press("Enter")
 
     await expect(rows(page).locator(".data")).to_have_text(["2", "1"])
+
+
+TOPICS = [
+    "👨‍👩‍👧",  # a family, held together by joiners
+    "می‌خواهم",  # a word with a non-joiner in it
+    "東京　大阪",  # an ideographic space
+    "\U0001fae9",  # a new emoji
+    "a b+c&d=e#f%20?g/h;i,j",
+    """"quotes" 'n' <b>markup</b> $(shell) `back` \\""",
+    "\u202eright to left\u202c",
+    "\u200b",  # nothing to be seen
+    "__proto__",
+    "constructor",
+]
+
+
+async def test_topics_of_every_script_are_followed_shared_and_published_to(
+    open_page: Any, server: Server
+) -> None:
+    page = await open_page(server, path="/")
+    chips = page.locator("#topics .chip > span")
+
+    for topic in TOPICS:  # by the picker
+        await page.get_by_label("Follow a topic").fill(topic)
+        await page.get_by_label("Follow a topic").press("Enter")
+    assert TOPICS == await chips.all_text_contents()
+    assert TOPICS == await page.evaluate("new URL(location).searchParams.getAll('topic')")
+    assert ", ".join(TOPICS) in await page.title()
+    await expect(page.locator("#log > .note").first).to_contain_text("\u2068می‌خواهم\u2069, 東京")
+
+    await page.reload()  # by the address
+    await expect(page.locator("#state-word")).to_have_text("open")
+    assert TOPICS == await chips.all_text_contents()
+
+    for topic in TOPICS:  # by the form
+        await page.get_by_label("Topic", exact=True).fill(topic)
+        await page.get_by_label("Data", exact=True).fill(f"to {TOPICS.index(topic)}")
+        await page.get_by_role("button", name="Publish", exact=True).click()
+        row = rows(page).filter(has_text=f"to {TOPICS.index(topic)}")
+        await expect(row).to_have_count(1)
+        assert [topic] == await row.locator(".chip > span").all_text_contents()
+
+    command = await page.locator("[data-commands] code").first.text_content()
+    [url] = shlex.split(command)[2:]
+    assert [("topic", topic) for topic in TOPICS] == parse_qsl(url.partition("?")[2])
 
 
 async def test_a_topic_that_the_hub_refuses_is_explained_beside_the_topics(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from cases import CASES, PROMPT
+from support.cases import CASES, PROMPT
 
 LARGEST = (
     2**53 - 1
 )  # the page's bound of the reconnection time: larger whole numbers JavaScript cannot tell apart
 
 READ = """async ([streams, cuts]) => {
-    const { Parser } = await import("/page/parser.js");
+    const { Parser } = await import("/page/stream/parser.js");
     const read = (chunks) => {
         const comments = [];
         const parser = new Parser({ onComment: (text) => comments.push(text) });
@@ -32,7 +32,7 @@ READ = """async ([streams, cuts]) => {
 }"""
 
 FEED = """async (cases) => {
-    const { Parser } = await import("/page/parser.js");
+    const { Parser } = await import("/page/stream/parser.js");
     const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
     return cases.map((chunks) => {
         const parser = new Parser();
@@ -83,7 +83,7 @@ async def test_more_than_the_bound_is_refused_and_the_bound_itself_is_not(
 
     outcomes = await page.evaluate(
         """async () => {
-            const { Parser, EventTooLarge } = await import("/page/parser.js");
+            const { Parser, EventTooLarge } = await import("/page/stream/parser.js");
             const feed = (...chunks) => {
                 const parser = new Parser({ maxEventSize: 20 });
                 try {

@@ -1,23 +1,32 @@
 // Joins the parts: one connection feeds the log, the answers, the chart and the status; the address names the topics.
+//
+// In stream/ lies what comes from the hub and what goes to it: nothing there draws. In view/ lies what draws, one part of
+// the page a file. Only this file knows which part is told what.
 
-import { onAddressChange, putInAddress, topicsOfAddress } from "./address.js";
-import { Announcer } from "./announcer.js";
-import { Answers } from "./answers.js";
-import { RateChart } from "./chart.js";
-import { Connection } from "./connection.js";
-import { HubView } from "./hub.js";
-import { EventLog } from "./log.js";
-import { NumbersPoller } from "./numbers.js";
-import { TopicPicker } from "./picker.js";
-import { publish, PublishForm } from "./publisher.js";
-import { showCommandLines } from "./shell.js";
-import { installShortcuts } from "./shortcuts.js";
-import { StatusView } from "./status.js";
-import { TokenReader } from "./tokens.js";
+import { Connection } from "./stream/connection.js";
+import { readEnd, readGap, topicsOfLabel } from "./stream/labels.js";
+import { NumbersPoller } from "./stream/poller.js";
+import { cut, listOf } from "./stream/text.js";
+import { TokenReader } from "./stream/tokens.js";
+import { onAddressChange, putInAddress, topicsOfAddress } from "./view/address.js";
+import { Announcer } from "./view/announcer.js";
+import { Answers } from "./view/answers.js";
+import { RateChart } from "./view/chart.js";
+import { showCommandLines } from "./view/commands.js";
+import { HelloButton } from "./view/hello.js";
+import { HubView } from "./view/hub-view.js";
+import { EventLog } from "./view/log.js";
+import { adorn } from "./view/ornament.js";
+import { TopicPicker } from "./view/picker.js";
+import { beginning, remember } from "./view/place.js";
+import { PublishForm } from "./view/publish-form.js";
+import { installShortcuts } from "./view/shortcuts.js";
+import { StatusView } from "./view/status.js";
+import { ThemeButton } from "./view/theme-button.js";
+import { Title } from "./view/title.js";
 
 const EVENTS = "events"; // relative to the page, so that the hub may be mounted anywhere
 const HEALTH = "health";
-const LABEL = "topics "; // begins the comment that names an event's topics
 
 const START_WORDS = {
   connecting: "Connecting",
@@ -25,6 +34,14 @@ const START_WORDS = {
   waiting: "Waiting for the hub",
   stopped: "Stopped",
   refused: "The hub refused",
+};
+
+const END_REASONS = {
+  failed: "failed",
+  cancelled: "cancelled",
+  timeout: "took too long",
+  size: "became too large",
+  shutdown: "the hub was stopped",
 };
 
 const at = (selector) => document.querySelector(selector);
@@ -38,8 +55,11 @@ const picker = new TopicPicker((topics) => {
   putInAddress(topics);
   follow(topics);
 });
+const hello = new HelloButton(EVENTS, picker);
 const form = new PublishForm(EVENTS);
-const connection = new Connection(EVENTS, { onEvent, onComment, onState });
+const theme = new ThemeButton();
+const title = new Title();
+const connection = new Connection(EVENTS, { onEvent, onComment, onState, onPlace });
 const status = new StatusView(
   {
     stop: () => connection.stop(),
@@ -49,39 +69,50 @@ const status = new StatusView(
   () => ({ events: log.total, lastEventId: connection.lastEventId }),
 );
 
-let reasonNoted = ""; // why the stream is down, so that it is said once
-let unseen = 0; // events since the page was hidden
+let reasonNoted = ""; // why the stream is down, so that the log says so once
 
 // --- the stream -----------------------------------------------------------------------------------------------------
 
+// An event always gets to the log. All else adorns the event, and each ornament may fail by itself.
 function onEvent({ type, data, id, comments }) {
-  const time = Date.now();
-  const item = { kind: "event", time, topics: topicsOfLabel(comments), type, id, data };
-  chart.count();
-  status.heard();
-  if (document.hidden) unseen += 1;
+  const topics = adorn(() => topicsOfLabel(comments)) ?? connection.topics;
+  const item = { kind: "event", time: Date.now(), topics, type, id, data };
+  adorn(() => title.count());
+  adorn(() => chart.count());
+  adorn(() => status.heard());
   if (type === "gap") return onGap(item);
+  if (type === "end") return onEnd(item);
 
-  for (const token of tokens.read(item)) {
-    answers.add(token, item);
-    if (!token.done || token.text) item.token = token.text;
-  }
+  adorn(() => readTokens(item));
   log.add(item);
-  announcer.event(item);
+  adorn(() => announcer.event(item));
+}
+
+function readTokens(item, reason = "finished") {
+  for (const token of tokens.read(item)) {
+    if (reason !== "finished") token.reason = END_REASONS[reason] ?? "ended";
+    if (!token.done || token.text) item.token = cut(token.text, 1000);
+    answers.add(token, item);
+  }
 }
 
 function onGap(item) {
-  const gap = parse(item.data) ?? {};
-  status.gap();
-  log.add({ ...item, kind: "gap", gap, topics: gap.topics ?? item.topics });
-  announcer.say(`Gap: events were missed, because of: ${gap.reason}`);
+  const { gap, topics } = readGap(item.data);
+  log.add({ ...item, kind: "gap", gap, topics: topics ?? item.topics });
+  adorn(() => status.gap());
+  adorn(() => announcer.say(`Gap: events were missed, because of: ${gap.reason || "unknown"}`));
 }
 
-/** The topics in the event's label, a comment like `: topics ["news"]`; those that we follow when it has none. */
-function topicsOfLabel(comments) {
-  const label = comments.find((comment) => comment.startsWith(LABEL));
-  const topics = label && parse(label.slice(LABEL.length));
-  return Array.isArray(topics) ? topics.map(String) : connection.topics;
+function onEnd(item) {
+  const { topic, reason } = readEnd(item.data);
+  adorn(() => readTokens({ ...item, topics: [topic] }, reason));
+  const name = cut(listOf([topic]), 300);
+  if (reason === "finished") note(`${name} has ended`, "good");
+  else note(`${name} has ended: ${END_REASONS[reason] ?? (reason || "unknown")}`, "bad");
+}
+
+function onPlace(place) {
+  remember(connection.topics, place);
 }
 
 function onComment(text) {
@@ -110,9 +141,9 @@ function noteOutage({ reason, planned }) {
 
 function noteOpening({ again, downFor, resumedAfter }) {
   reasonNoted = "";
-  const after = resumedAfter ? `, goes on after ${resumedAfter}` : "";
+  const after = resumedAfter ? `, goes on after ${cut(resumedAfter, 200)}` : "";
   if (again) note(`reconnected after ${(downFor / 1000).toFixed(1)} s${after}`, "good");
-  else note(`open: follows ${connection.topics.join(", ")}${after}`, "good");
+  else note(`open: follows ${cut(listOf(connection.topics), 1000)}${after}`, "good");
 }
 
 function note(text, tone) {
@@ -124,9 +155,14 @@ function follow(topics, options) {
   picker.show(topics);
   showCommandLines(topics, (text) => announcer.say(text));
   form.suggestTopic(topics[0]);
-  at("#hello").textContent = `Publish a hello to ${topics[0] ?? "news"}`;
+  hello.suggestTopic(topics[0] ?? "news");
   connection.follow(topics, options);
-  showTitle();
+  title.follow(topics);
+  remember(topics, options?.lastEventId ?? connection.lastEventId);
+}
+
+for (const suggestion of document.querySelectorAll("[data-topic]")) {
+  suggestion.addEventListener("click", () => picker.add(suggestion.dataset.topic));
 }
 
 // --- the log and its tools ------------------------------------------------------------------------------------------
@@ -144,6 +180,7 @@ function showLog() {
 function clear() {
   log.clear();
   answers.clear();
+  remember(connection.topics, connection.lastEventId);
 }
 
 at("#pause").addEventListener("click", () => log.pause(!log.paused));
@@ -152,50 +189,9 @@ at("#filter").addEventListener("input", (input) => log.filter(input.target.value
 at("#hide-tokens").addEventListener("change", (change) => log.hideTokens(change.target.checked));
 at("#replay").addEventListener("click", () => {
   clear();
+  remember(connection.topics, "earliest");
   connection.follow(connection.topics, { lastEventId: "earliest" });
 });
-
-// --- the start ------------------------------------------------------------------------------------------------------
-
-at("#hello").addEventListener("click", async () => {
-  const topic = picker.topics[0] ?? "news";
-  picker.add(topic);
-  try {
-    await publish(EVENTS, { topic, event: "greeting", data: JSON.stringify({ hello: topic, from: "the live page" }) });
-    at("#hello-answer").textContent = "";
-  } catch (refused) {
-    at("#hello-answer").textContent = refused.message;
-  }
-});
-
-for (const suggestion of document.querySelectorAll("[data-topic]")) {
-  suggestion.addEventListener("click", () => picker.add(suggestion.dataset.topic));
-}
-
-// --- title, theme, keys ---------------------------------------------------------------------------------------------
-
-function showTitle() {
-  const topics = connection.topics.length > 0 ? `${connection.topics.join(", ")} · ` : "";
-  document.title = `${unseen > 0 ? `(${unseen}) ` : ""}${topics}fastsse`;
-}
-
-document.addEventListener("visibilitychange", () => {
-  unseen = 0;
-  showTitle();
-});
-setInterval(() => unseen > 0 && showTitle(), 1000);
-
-function nextTheme() {
-  showTheme(globalThis.nextTheme());
-}
-
-function showTheme(theme) {
-  at("#theme").setAttribute("aria-label", `theme: ${theme}`);
-  at("#theme").title = `theme: ${theme}`;
-}
-
-at("#theme").addEventListener("click", nextTheme);
-showTheme(document.documentElement.dataset.theme);
 
 installShortcuts({
   "/": () => at("#filter").focus(),
@@ -203,7 +199,7 @@ installShortcuts({
   c: clear,
   t: () => picker.focus(),
   n: () => form.focus(),
-  d: nextTheme,
+  d: () => theme.next(),
 });
 
 // --- the hub's own numbers ------------------------------------------------------------------------------------------
@@ -223,12 +219,5 @@ at(".publishing").open = matchMedia("(min-width: 760px)").matches;
 at(".terminal").open = matchMedia("(min-width: 1040px)").matches;
 
 onAddressChange(follow);
-follow(topicsOfAddress());
-
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
+const first = topicsOfAddress();
+follow(first, { lastEventId: beginning(first) });

@@ -3,28 +3,33 @@
 
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:,]|[^\s"{}[\]:,]+/g;
 const LARGEST = 20_000; // characters; beyond that plain text is more use, and cheaper
+const MOST_LINES = 2000; // likewise
 const WIDTH = 96; // an object or array that fits stays on its line
 const DEEPEST = 24; // levels that are indented
 
 /**
- * Pieces `[kind, text]` of a JSON object or array, or null when the text is none. Kinds: key, string, number, literal,
- * mark, space.
+ * Cuts a JSON object or array into pieces `[kind, text]`; null when the text is none, or too much of one. Kinds: key,
+ * string, number, literal, mark, space.
  *
  * @param {string} text
  * @returns {[string, string][] | null}
  */
 export function prettyJson(text) {
-  if (text.length > LARGEST || !/^\s*[{[]/.test(text)) return null;
-  try {
-    JSON.parse(text);
-  } catch {
-    return null;
-  }
+  if (text.length > LARGEST || !/^\s*[{[]/.test(text) || readJson(text) === null) return null;
   const tokens = text.match(TOKEN);
   return layOut(tokens, widths(tokens));
 }
 
-/** For each opening mark, by its index: how wide it would be on one line. */
+/** Returns the value of a JSON text; null where the text is no JSON. */
+export function readJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Returns for each opening mark, by its index, how wide its container would be on one line. */
 function widths(tokens) {
   const result = new Map();
   const open = [];
@@ -42,21 +47,31 @@ function widths(tokens) {
 
 function layOut(tokens, width) {
   const pieces = [];
-  const broken = []; // for each open container: is it spread over lines?
+  const broken = []; // for each open container, true when it is spread over lines
+  let depth = 0; // how many of them are
+  let lines = 1;
   const put = (kind, text) => pieces.push([kind, text]);
-  const newLine = () => put("space", "\n" + "  ".repeat(Math.min(broken.filter(Boolean).length, DEEPEST)));
+  const newLine = () => {
+    lines += 1;
+    put("space", "\n" + "  ".repeat(Math.min(depth, DEEPEST)));
+  };
 
-  tokens.forEach((token, index) => {
+  for (const [index, token] of tokens.entries()) {
+    if (lines > MOST_LINES) return null;
     const next = tokens[index + 1];
     if (token === "{" || token === "[") {
       const empty = next === "}" || next === "]";
       broken.push(!empty && width.get(index) > WIDTH);
       put("mark", token);
-      if (broken.at(-1)) newLine();
-      else if (token === "{" && !empty) put("space", " ");
+      if (broken.at(-1)) {
+        depth += 1;
+        newLine();
+      } else if (token === "{" && !empty) put("space", " ");
     } else if (token === "}" || token === "]") {
-      if (broken.pop()) newLine();
-      else if (token === "}" && tokens[index - 1] !== "{") put("space", " ");
+      if (broken.pop()) {
+        depth -= 1;
+        newLine();
+      } else if (token === "}" && tokens[index - 1] !== "{") put("space", " ");
       put("mark", token);
     } else if (token === ",") {
       put("mark", token);
@@ -68,7 +83,7 @@ function layOut(tokens, width) {
     } else {
       put(kindOf(token, next), token);
     }
-  });
+  }
   return pieces;
 }
 

@@ -2,11 +2,12 @@
 // Follows the HTML standard, "Parsing an event stream" and "Interpreting an event stream", to the letter,
 // and beside that reports comments, which EventSource hides.
 
-const LINE_END = /\r\n?|\n/g; // one search for the three line ends, so a stream of CR only stays linear
 const DIGITS = /^[0-9]+$/;
 const LONGEST_RETRY = Number.MAX_SAFE_INTEGER; // ours: the standard sets no bound
+const MOST_COMMENTS = 16; // that an event keeps
+const LONGEST_COMMENT = 2 ** 20; // characters of each; a label of the most topics has some 80,000
 
-/** The stream's one fault that is not the standard's but ours: more than we agreed to hold. */
+/** The one fault of a stream, by a rule of ours: more than we agreed to hold. */
 export class EventTooLarge extends Error {}
 
 export class Parser {
@@ -38,6 +39,8 @@ export class Parser {
    */
   constructor({ lastEventId = "", maxEventSize = 2 ** 24, onComment = () => {} } = {}) {
     this.lastEventId = lastEventId;
+    /** The last event ID after the first block, where the stream begins; null until then. */
+    this.beginning = null;
     /** Reconnection time in integer milliseconds, or null when the stream gave none. */
     this.retry = null;
     this.#id = lastEventId;
@@ -46,7 +49,7 @@ export class Parser {
   }
 
   /**
-   * The events that end in this chunk. What has not ended is kept; at the end of the stream it is discarded.
+   * Returns the events that end in this chunk. An unfinished one is kept; at the end of the stream it is discarded.
    *
    * @param {Uint8Array} chunk
    * @returns {{type: string, data: string, id: string, comments: string[]}[]}
@@ -60,10 +63,17 @@ export class Parser {
       if (text.startsWith("\n")) text = text.slice(1);
     }
 
+    // Each line end is looked for from where the last one was found, so a stream of CR only, or of LF only, stays linear;
+    // a regular expression would make an object a line.
     let start = 0;
-    for (const { 0: end, index } of text.matchAll(LINE_END)) {
-      this.#line(this.#finish(text.slice(start, index)), events);
-      start = index + end.length;
+    let lf = find(text, "\n", 0);
+    let cr = find(text, "\r", 0);
+    while (lf !== cr) {
+      const end = Math.min(lf, cr);
+      this.#line(this.#finish(text.slice(start, end)), events);
+      start = lf === cr + 1 ? end + 2 : end + 1;
+      if (lf < start) lf = find(text, "\n", start);
+      if (cr < start) cr = find(text, "\r", start);
     }
     this.#afterReturn ||= text.endsWith("\r");
     this.#hold(text.slice(start));
@@ -102,7 +112,8 @@ export class Parser {
   }
 
   #comment(text) {
-    if (this.#comments.length < 16) this.#comments.push(text); // a block of comments only must not grow for ever
+    // A block of comments only must not grow for ever, so not all of them are kept.
+    if (this.#comments.length < MOST_COMMENTS && text.length <= LONGEST_COMMENT) this.#comments.push(text);
     this.#onComment(text);
   }
 
@@ -121,6 +132,7 @@ export class Parser {
 
   #dispatch(events) {
     this.lastEventId = this.#id;
+    this.beginning ??= this.#id;
     if (this.#data.length > 0) {
       events.push({
         type: this.#type || "message",
@@ -134,4 +146,10 @@ export class Parser {
     this.#type = "";
     this.#comments = [];
   }
+}
+
+/** Finds a character from a place on, and returns its index; Infinity where there is none. */
+function find(text, character, from) {
+  const index = text.indexOf(character, from);
+  return index < 0 ? Infinity : index;
 }

@@ -1,6 +1,6 @@
 // Asks the hub for its numbers, every two seconds while somebody looks at them: not in a hidden tab, not behind a closed
-// panel. /health and not /metrics: that one walks all the topics, and what a scraper may ask once in a while, open pages
-// may not.
+// panel. The question goes to /health and not to /metrics, which walks all topics: a scraper may ask for that once in a
+// while, but not every open page.
 
 const PAUSE = 2000; // ms from an answer to the next question
 const PAUSE_AFTER_FAILURE = 10_000; // ms
@@ -15,7 +15,7 @@ export class NumbersPoller {
 
   /**
    * @param {string} url
-   * @param {() => boolean} isWanted whether anybody would see the answer
+   * @param {() => boolean} isWanted says whether anybody would see the answer
    * @param {object} listener
    * @param {(numbers: object) => void} listener.onNumbers
    * @param {(reason: string) => void} listener.onNone a sentence
@@ -27,14 +27,18 @@ export class NumbersPoller {
     document.addEventListener("visibilitychange", () => this.wake());
   }
 
-  /** Ask now, if it is wanted and no answer is awaited; call it when that may have changed. */
+  /** Asks now, if somebody looks and no answer is awaited; to be called when that may have changed. */
   async wake() {
     clearTimeout(this.#timer);
     if (this.#asking || document.hidden || !this.#isWanted()) return;
     this.#asking = true;
-    const told = await this.#ask();
-    this.#asking = false;
-    this.#timer = setTimeout(() => this.wake(), told ? PAUSE : PAUSE_AFTER_FAILURE);
+    let told = false;
+    try {
+      told = await this.#ask();
+    } finally {
+      this.#asking = false;
+      this.#timer = setTimeout(() => this.wake(), told ? PAUSE : PAUSE_AFTER_FAILURE);
+    }
   }
 
   async #ask() {

@@ -1,4 +1,4 @@
-// The hub's numbers over the last minute: what they were at a few moments, and from that rates and quantiles. Knows time
+// The hub's numbers over the last minute: their values at a few moments, and from these rates and quantiles. Knows time
 // and arithmetic; neither the network nor the page.
 
 export const SPAN = 60_000; // ms that are kept
@@ -20,7 +20,7 @@ export class Samples {
     while (this.#kept[0].time < time - SPAN) this.#kept.shift();
   }
 
-  /** `read(newer, older, seconds)` of each two samples that follow one another: {time, value}. */
+  /** Returns `read(newer, older, seconds)` of each two neighbouring samples, as {time, value}. */
   steps(read) {
     return this.#kept.slice(1).map(({ time, numbers }, index) => {
       const before = this.#kept[index];
@@ -28,12 +28,12 @@ export class Samples {
     });
   }
 
-  /** How much a counter grew per second. */
+  /** Returns how much a counter grew per second, between each two samples. */
   rates(read) {
     return this.steps((newer, older, seconds) => (read(newer) - read(older)) / seconds);
   }
 
-  /** A histogram of what was observed between the oldest sample and the newest. */
+  /** Returns a histogram of what was observed between the oldest sample and the newest. */
   observed(read) {
     return difference(read(this.#kept.at(-1).numbers), read(this.#kept[0].numbers));
   }
@@ -44,7 +44,7 @@ export function difference(newer, older) {
 }
 
 /**
- * The value below which a share of the observations lies, as Prometheus has it: evenly spread within a bucket.
+ * Returns the value below which a share of the observations lies, as Prometheus has it: evenly spread within a bucket.
  *
  * @param {{bounds: number[], counts: number[]}} histogram the last bucket has no upper bound
  * @param {number} share 0 to 1

@@ -1,5 +1,7 @@
-// Tells a screen reader what happens, at a pace at which it can be listened to: one sentence every few seconds, the
-// news about the connection before the number of events.
+// Tells a screen reader what happens, at a pace that a person can listen to: one sentence every few seconds, news about
+// the connection before the number of events.
+
+import { cut } from "../stream/text.js";
 
 const PAUSE = 5000; // ms
 
@@ -11,7 +13,7 @@ export class Announcer {
   #timer = null;
 
   say(text) {
-    this.#urgent = text;
+    this.#urgent = cut(text, 500);
     this.#schedule();
   }
 
@@ -34,7 +36,7 @@ export class Announcer {
     } else if (this.#count > 0) {
       const { type, topics, data } = this.#latest;
       const events = this.#count === 1 ? "One new event" : `${this.#count} new events, the last`;
-      this.#node.textContent = `${events} on ${topics.join(", ")}: ${type}, ${data.slice(0, 120)}`;
+      this.#node.textContent = `${events} on ${cut(topics.join(", "), 200)}: ${cut(type, 80)}, ${cut(data, 120)}`;
       this.#count = 0;
     }
   }

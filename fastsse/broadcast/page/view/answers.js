@@ -1,10 +1,15 @@
 // Answers of LLMs, growing as they are typed: one card an answer. The events themselves stay in the log.
 
 import { element } from "./element.js";
-import { topicChip } from "./topic.js";
+import { cut, endBefore } from "../stream/text.js";
+import { topicChips } from "./topic.js";
 
 const MOST = 12; // cards
 const LONGEST = 200_000; // characters of one answer
+const A_FRAME = 8000; // characters by which an answer grows in one frame at most
+const BUDGET = 8; // ms of a frame for all answers
+const BLOCK = 4000; // characters after which the next line begins a block: only the last block is laid out anew
+const LONGEST_BLOCK = 16_000; // after which the next character does
 const SILENCE = 30_000; // ms after which an answer without an end counts as broken off
 
 export class Answers {
@@ -21,14 +26,14 @@ export class Answers {
     setInterval(() => this.#breakOff(), 5000);
   }
 
-  /** @param {import("./tokens.js").Token} token */
+  /** @param {import("../stream/tokens.js").Token} token */
   add(token, { topics, time }) {
     let card = this.#running.get(token.answer);
     const begins = token.text !== "" || (Boolean(token.model) && !token.done);
-    if (begins && (!card || card.done)) card = this.#begin(token.answer, topics, time); // done: it is played once more
+    if (begins && (!card || card.done)) card = this.#begin(token.answer, topics, time); // done: it plays again
     if (!card) return; // the tail of an answer that was cleared
     if (card.take(token, time)) this.#onDone(topics[0] ?? "", card.text);
-    this.#frame ||= requestAnimationFrame(() => this.#draw());
+    this.#schedule();
   }
 
   clear() {
@@ -58,13 +63,23 @@ export class Answers {
     for (const [answer, other] of this.#running) if (other === card) this.#running.delete(answer);
   }
 
+  #schedule() {
+    this.#frame ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  /** Draws new text, as much as there is time for, and leaves the rest to the next frame. */
   #draw() {
     this.#frame = 0;
-    for (const card of this.#cards) card.draw();
+    const end = performance.now() + BUDGET;
+    for (const card of this.#cards) {
+      if (performance.now() < end) card.draw();
+      if (card.changed) this.#schedule();
+    }
   }
 
   #breakOff() {
     for (const card of this.#cards) card.breakOff(Date.now() - SILENCE);
+    this.#schedule();
   }
 }
 
@@ -75,62 +90,72 @@ class Card {
   #model = "";
   #drawn = 0; // characters of the text that are on the page
   #state = "typing";
-  #changed = false;
-  #body = document.createTextNode("");
+  #body = document.createTextNode(""); // of the last block
+  #caret = element("span", { class: "caret", "aria-hidden": "true" });
   #scroller = element(
     "div",
     { class: "answer-text", tabindex: "0", role: "region", "aria-label": "text of the answer" },
-    this.#body,
-    element("span", { class: "caret", "aria-hidden": "true" }),
+    element("div", {}, this.#body, this.#caret),
   );
   #title = element("span", { class: "answer-model" });
   #facts = element("span", { class: "answer-facts" });
 
   text = "";
+  changed = false; // since it was drawn
 
   constructor(topics, time) {
     this.#began = this.#last = time;
     this.node = element(
       "article",
-      { class: "answer typing", "aria-label": `answer on ${topics.join(", ")}` },
-      element("header", {}, ...topics.map((topic) => topicChip(topic)), this.#title, this.#facts),
+      { class: "answer typing", "aria-label": `answer on ${cut(topics.join(", "), 300)}` },
+      element("header", {}, ...topicChips(topics), this.#title, this.#facts),
       this.#scroller,
     );
   }
 
   get done() {
-    return this.#state === "done";
+    return this.#state !== "typing" && this.#state !== "broken off";
   }
 
-  /** Takes a piece; true when it was the last. */
+  /** Takes a piece, and returns true when that was the last. */
   take(token, time) {
     this.#last = time;
-    this.#changed = true;
+    this.changed = true;
     this.#model ||= token.model ?? "";
     this.#count += token.counts ? 1 : 0;
-    if (this.text.length < LONGEST) this.text += token.text;
-    const finished = Boolean(token.done) && this.#state !== "done";
-    if (finished) this.#state = "done";
+    if (this.text.length <= LONGEST) this.text += cut(token.text, LONGEST - this.text.length); // ends in "…" when it is cut
+    const finished = Boolean(token.done) && !this.done;
+    if (finished) this.#state = token.reason ?? "done";
     return finished;
   }
 
   breakOff(before) {
     if (this.#state !== "typing" || this.#last > before) return;
     this.#state = "broken off";
-    this.#changed = true;
-    this.draw();
+    this.changed = true;
   }
 
   draw() {
-    if (!this.#changed) return;
-    this.#changed = false;
+    if (!this.changed) return;
     const atEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop - this.#scroller.clientHeight < 24;
-    this.#body.appendData(this.text.slice(this.#drawn));
-    this.#drawn = this.text.length;
+    const end = endBefore(this.text, Math.min(this.#drawn + A_FRAME, this.text.length));
+    this.#append(this.text.slice(this.#drawn, end));
+    this.#drawn = end;
+    this.changed = end < this.text.length;
     this.#title.textContent = this.#model;
     this.#facts.textContent = this.#describe();
     this.node.classList.toggle("typing", this.#state === "typing");
     if (atEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
+  #append(text) {
+    const lineEnd = this.#body.length >= BLOCK ? text.indexOf("\n") + 1 : 0;
+    if (lineEnd > 0 || this.#body.length >= LONGEST_BLOCK) {
+      this.#body.appendData(text.slice(0, lineEnd));
+      this.#body = document.createTextNode("");
+      this.#scroller.append(element("div", {}, this.#body, this.#caret));
+    }
+    this.#body.appendData(text.slice(lineEnd));
   }
 
   #describe() {

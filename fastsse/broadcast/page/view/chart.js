@@ -1,5 +1,5 @@
-// Events per second over the last minute: one bar a second, the running one at the right end. SVG, so that its colours
-// are the page's own and it is sharp at every zoom.
+// Events per second over the last minute: one bar a second, the running second at the right end. The chart is SVG, so that
+// its colours are the page's own and its lines are sharp at every zoom.
 
 import { svg } from "./element.js";
 

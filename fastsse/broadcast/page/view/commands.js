@@ -1,4 +1,4 @@
-// The command lines that do from a terminal what the page does, with this hub's own address and the topics in view.
+// Command lines that do from a terminal what the page does, with this hub's own address and the topics in view.
 
 import { element } from "./element.js";
 

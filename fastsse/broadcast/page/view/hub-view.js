@@ -1,7 +1,9 @@
-// What the hub does for everybody: all topics, all readers. (The stream's own numbers are the business of status.js.)
+// Shows what the hub does for everybody, over all topics and readers. The numbers of the page's own stream are the
+// business of status.js.
 
+import { difference, quantile, Samples } from "../stream/samples.js";
 import { element } from "./element.js";
-import { difference, quantile, Samples } from "./samples.js";
+import { amount, bytes, counted, seconds } from "./format.js";
 import { Spark } from "./spark.js";
 
 const NONE = "–";
@@ -69,7 +71,7 @@ export class HubView {
 
   show(numbers) {
     this.#samples.add(performance.now(), numbers);
-    this.#explain(numbers.status === "ok" ? "" : "The hub is draining: it ends its streams and takes no new ones.");
+    this.#explain(stateOf(numbers));
     this.#body.hidden = false;
     for (const row of this.#rates) this.#showRate(row, numbers);
     this.#showStreams(numbers);
@@ -114,6 +116,13 @@ export class HubView {
   }
 }
 
+/** Says what is out of the ordinary; "" when nothing is. */
+function stateOf({ status, stalled }) {
+  if (status !== "ok") return "The hub is draining: it ends its streams and takes no new ones.";
+  if (typeof stalled !== "number") return "";
+  return `The hub has not reached its store for ${seconds(stalled)}: nothing can be published until it does.`;
+}
+
 function rowOf(selector, { name, title }) {
   const [spark, first, second] = [new Spark(), element("td"), element("td")];
   const head = element("th", { scope: "row", title }, name);
@@ -130,31 +139,6 @@ function factOf({ name, title, wide }) {
 
 function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
-}
-
-// --- numbers as text ------------------------------------------------------------------------------------------------
-
-const FULL = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
-const SMALL = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
-const ROUGH = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 2 });
-const SHORT = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
-
-function amount(number) {
-  return (number < 100 ? SMALL : number < 10_000 ? FULL : SHORT).format(number);
-}
-
-function bytes(number) {
-  let [value, unit] = [number, 0];
-  while (value >= 999.5) [value, unit] = [value / 1000, unit + 1];
-  return `${(value < 10 && unit > 0 ? SMALL : FULL).format(value)} ${["B", "kB", "MB", "GB", "TB", "PB", "EB"][unit]}`;
-}
-
-function seconds(number) {
-  return number < 1 ? `${ROUGH.format(number * 1000)} ms` : `${ROUGH.format(number)} s`;
-}
-
-function counted(number, noun) {
-  return `${amount(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function sum(counts) {

@@ -29,7 +29,7 @@ export class TopicPicker {
     return this.#topics;
   }
 
-  /** Shows these topics without telling anybody. */
+  /** Shows these topics, without a call of the listener. */
   show(topics) {
     this.#topics = [...topics];
     this.refuse("");
@@ -46,7 +46,7 @@ export class TopicPicker {
     this.#input.focus();
   }
 
-  /** Shows why the hub does not take these topics; "" takes it back. */
+  /** Shows why the hub does not take these topics; "" takes the words away. */
   refuse(reason) {
     this.#error.textContent = reason;
     this.#error.hidden = !reason;

@@ -1,36 +1,8 @@
-// Publishes one event from the form, and shows the hub's answer: its id, or the problem beside the field that it names.
+// The form that an event is published from. Shows the hub's answer: its id, or the problem beside the field that it names.
 
-import { readProblem } from "./connection.js";
+import { publish } from "../stream/publish.js";
 
 const FIELDS = ["topic", "event", "data"];
-
-/**
- * @param {string} path of the hub's events
- * @param {{topic: string, event?: string, data: string}} event
- * @returns {Promise<{id: string, topics: string[], subscribers: number}>}
- * @throws {Refused} with the problem of the answer
- */
-export async function publish(path, { topic, event, data }) {
-  const form = new URLSearchParams({ topic, data });
-  if (event) form.set("event", event);
-  let answer;
-  try {
-    answer = await fetch(new URL(path, document.baseURI), { method: "POST", body: form });
-  } catch {
-    throw new Refused({ detail: "the hub cannot be reached" });
-  }
-  if (answer.ok) return answer.json();
-  const unexplained = { detail: `the hub answered ${answer.status} ${answer.statusText}`.trim() };
-  throw new Refused((await readProblem(answer)) ?? unexplained);
-}
-
-export class Refused extends Error {
-  constructor(problem) {
-    super(problem.detail ?? problem.title ?? "the hub refused");
-    this.field = problem.field;
-    this.rule = problem.rule ?? this.message; // beside the field, which shows its own name and value
-  }
-}
 
 export class PublishForm {
   #path;

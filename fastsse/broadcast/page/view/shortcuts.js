@@ -17,7 +17,8 @@ export function installShortcuts(actions) {
 
   addEventListener("keydown", (key) => {
     if (!enabled.checked || key.ctrlKey || key.metaKey || key.altKey || dialog.open || isTyping(key.target)) return;
-    const action = key.key === "?" ? open : actions[key.key.toLowerCase()];
+    const name = key.key?.toLowerCase() ?? ""; // a browser that fills a form in sends key events without a key
+    const action = name === "?" ? open : Object.hasOwn(actions, name) ? actions[name] : null;
     if (!action) return;
     key.preventDefault();
     action();

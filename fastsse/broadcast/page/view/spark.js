@@ -1,7 +1,7 @@
-// A small line of one number over the last minute. For the eye alone: the numbers stand beside it.
+// A small line of one number over the last minute. The line is for the eye alone: the numbers stand beside it.
 
+import { SPAN } from "../stream/samples.js";
 import { svg } from "./element.js";
-import { SPAN } from "./samples.js";
 
 const WIDTH = 100;
 const HEIGHT = 20;

@@ -1,4 +1,6 @@
-// What the page knows about its stream: state, reconnections, gaps, heartbeats, last event ID.
+// Shows what the page knows about its stream: state, reconnections, gaps, heartbeats, last event ID.
+
+import { cut } from "../stream/text.js";
 
 const LONG = 4000; // ms of connecting after which we say what may be in the way
 
@@ -24,7 +26,7 @@ export class StatusView {
   #counts;
   #state = { name: "idle" };
   #since = Date.now();
-  #heardAt = null; // anything: an event, a label, a heartbeat
+  #heardAt = null; // when anything came: an event, a label, a heartbeat
   #reconnects = 0;
   #gaps = 0;
 
@@ -45,7 +47,7 @@ export class StatusView {
     setInterval(() => this.#tick(), 250);
   }
 
-  /** @param {import("./connection.js").State} state */
+  /** @param {import("../stream/connection.js").State} state */
   show(state) {
     this.#state = state;
     this.#since = Date.now();
@@ -86,7 +88,7 @@ export class StatusView {
     this.#reason.hidden = !reason;
     const { events, lastEventId } = this.#counts();
     this.#put("events-total", events.toLocaleString());
-    this.#put("last-event-id", lastEventId || "none yet");
+    this.#put("last-event-id", cut(lastEventId, 200) || "none yet");
     this.#put("heard", this.#heardAt === null ? "nothing yet" : ago(Date.now() - this.#heardAt));
   }
 
