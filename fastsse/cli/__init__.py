@@ -1,0 +1,5 @@
+"""The ``fastsse`` command."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

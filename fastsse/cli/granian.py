@@ -1,0 +1,131 @@
+"""How `serve` runs granian: its options as measured, what its worker loads, and its logs. The only importer of granian.
+
+granian (2.8) counts connections, not requests, and leaves those beyond its limit hanging: so its limit lies above the
+number of streams that the broadcast admits. A worker that does not stop is killed. There is one worker, because one
+worker is one hub. The module knows granian and the app; it must not know options that granian has no part in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from functools import partial
+from importlib.util import find_spec
+from math import ceil
+from multiprocessing import parent_process
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LogLevels
+from granian.server.common import AbstractServer
+
+from fastsse.broadcast.app import create_app
+from fastsse.broadcast.process import heed_one_sigterm, tune_collector
+from fastsse.broadcast.settings import Settings
+from fastsse.broadcast.worker import Worker
+from fastsse.cli.signals import MainProcess, thread_workers
+from fastsse.cli.terminal import Failure
+
+__all__ = ["launch", "load"]
+
+_BACKLOG = 4096  # connections that may wait to be accepted
+_HEAD_SIZE = 65536  # bytes of a request's head, and of what a connection has yet to write
+_KILL = 5  # s beyond --drain; streams end within one, so only a worker that hangs is killed
+
+
+def launch(
+    given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
+) -> None:
+    """Run granian with one worker until it has stopped.
+
+    Args:
+        given: the options ``http``, ``log_level``, ``loop`` and ``runtime_threads``.
+        settings: of the broadcast.
+        address: the address to bind.
+        port: the port to bind, which is free.
+        connections: how many there may be at a time.
+
+    Raises:
+        SettingError: an origin or a host of the settings cannot be one.
+        Failure: uvloop is asked for and not installed.
+    """
+    create_app(settings)  # the worker makes its own; this one only shows what the app refuses
+    server = _server(given, settings, address, port, connections)
+    process = MainProcess(server)
+    server.on_startup(process.take_signals)
+    server.on_reload(process.end_workers)
+    server.serve(target_loader=partial(load, settings, address, port), wrap_loader=False)
+
+
+def load(settings: Settings, address: str, port: int) -> Worker:
+    """Make the app in the worker. The loader is pickled where processes are spawned, so it cannot be a closure."""
+    # granian without an access log never looks at a request's scope again.
+    app = create_app(settings, keep_scope="nothing")
+    worker = Worker(app, address, port)
+    tune_collector()
+    if parent_process() is not None:
+        loop = asyncio.get_event_loop()  # the worker's; it does not run yet
+        heed_one_sigterm(loop, worker.end)
+        worker.end_with_parent(loop)
+    else:
+        thread_workers.append(worker)
+    return worker
+
+
+def _server(
+    given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
+) -> AbstractServer[Any]:
+    return Granian(
+        f"{create_app.__module__}:app",
+        address,
+        port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes(given.http),
+        http1_settings=HTTP1Settings(max_buffer_size=_HEAD_SIZE),
+        http2_settings=HTTP2Settings(max_headers_size=_HEAD_SIZE),
+        websockets=False,
+        runtime_threads=given.runtime_threads,
+        runtime_mode=RuntimeModes.mt,
+        loop=Loops(_loop(given.loop)),
+        backlog=_BACKLOG,
+        backpressure=connections,
+        respawn_interval=0.0,  # the old worker has ended by then, see MainProcess.end_workers
+        workers_kill_timeout=ceil(settings.drain) + _KILL,
+        log_level=LogLevels(given.log_level),
+        log_dictconfig=_logging(given.log_level),
+    )
+
+
+def _loop(name: str) -> str:
+    """Choose the event loop: uvloop where it is installed, unless asyncio is asked for."""
+    if name == "asyncio":
+        return name
+    if find_spec("uvloop") is not None:
+        return "uvloop"
+    if name == "uvloop":
+        raise Failure("--loop uvloop: it is not installed; pip install uvloop")
+    return "asyncio"
+
+
+def _logging(level: str) -> dict[str, Any]:
+    """Configure granian's logs and ours, all on stderr."""
+    ours = {"handlers": ["console"], "level": level.upper(), "propagate": False}
+    return {
+        "handlers": {
+            name: {
+                "class": "logging.StreamHandler",
+                "formatter": form,
+                "stream": "ext://sys.stderr",
+            }
+            for name, form in (("console", "generic"), ("access", "access"))
+        },
+        "loggers": {
+            "_granian": dict(ours),
+            "granian.access": ours | {"handlers": ["access"]},
+            "fastsse": dict(ours),
+            # At lower levels this library logs a line for every odd byte that a stranger posts.
+            "python_multipart": ours | {"level": "ERROR"},
+        },
+    }

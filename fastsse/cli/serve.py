@@ -1,0 +1,103 @@
+"""``fastsse serve``: a broadcast with its live page, in a process of its own.
+
+The options are read, what would be unsafe or would not work is refused, and the rest goes to the launcher
+(`granian.py`). The module knows options and settings; it must not know signals, nor what the app does with a request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+
+from fastsse.broadcast.settings import Settings
+from fastsse.cli.address import hold_port, resolve
+from fastsse.cli.arguments import port, positive
+from fastsse.cli.connections import SPARE, allow_connections
+from fastsse.cli.knobs import add_knobs, given_knobs
+from fastsse.cli.terminal import Failure
+
+__all__ = ["add_arguments"]
+
+_THREADS = 2  # that write to sockets, where there are processors for them
+
+_NO_ACCESS_CONTROL = (
+    "other machines can reach it, and there is no access control yet: anybody who reaches it can read and publish; "
+    "pass --open to allow that"
+)
+
+_FEW_NAMES = "answers to addresses, localhost and {} alone; pass --hosts hub.example for the name that readers use"
+
+_ONE_WORKER = (
+    "must be 1: each worker would be a hub of its own, and what is published at one would not reach the others; "
+    "--runtime-threads is the way to more cores"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `serve`, those of all settings among them, and what runs it."""
+    parser.description = "Run a broadcast with its live page under granian."
+    parser.set_defaults(run=_serve)
+    add = parser.add_argument
+    add("--host", default="127.0.0.1",
+        help="address to bind; to bind a public one, pass --open (default: %(default)s)")  # fmt: skip
+    add("--port", type=port, default=8000, help="0: any free one (default: %(default)s)")
+    add("--open", action="store_true",
+        help="allow a public address, though there is no access control yet")  # fmt: skip
+    add("--workers", type=int, default=1, help="must be 1: one worker is one hub")
+    add("--runtime-threads", type=positive, default=min(_THREADS, _processors()), metavar="N",
+        help="threads that write to sockets: the way to more cores (default: %(default)s; 1 on one core)")  # fmt: skip
+    add("--connections", type=positive, metavar="N",
+        help="connections of all kinds at a time, streams included; further ones wait unanswered (default: "
+        f"max_streams and max_bodies, and {SPARE:,} for pages, probes and idle ones)")  # fmt: skip
+    add("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
+        help="event loop; auto: uvloop where it is installed (default: %(default)s)")  # fmt: skip
+    add("--http", choices=("1", "2", "auto"), default="1",
+        help="auto: HTTP/1 and, without TLS, HTTP/2; 12 KiB more a connection (default: %(default)s)")  # fmt: skip
+    add("--log-level", choices=("critical", "error", "warning", "info", "debug"), default="warning",
+        help="logs go to stderr (default: %(default)s)")  # fmt: skip
+    add("--config", metavar="FILE",
+        help="a TOML file with the settings below as keys, such as max_streams")  # fmt: skip
+    add_knobs(parser)
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _serve(given: argparse.Namespace) -> int:
+    settings = _settings(given)
+    if given.workers != 1:
+        raise Failure(f"--workers {given.workers}: {_ONE_WORKER}")
+    address, public = resolve(given.host)
+    if public and not given.open:
+        raise Failure(f"--host {given.host}: {_NO_ACCESS_CONTROL}")
+    if public and not settings.hosts:
+        print(f"fastsse: {_FEW_NAMES.format(given.host)}", file=sys.stderr)
+    settings = replace(settings, hosts=(*settings.hosts, given.host.partition("%")[0]))
+    with hold_port(address, given.port) as bound:
+        connections = allow_connections(given.connections, settings)
+        _launch(given, settings, address, bound, connections)
+    return 0
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    try:
+        return Settings.load(file=given.config, **given_knobs(given))
+    except OSError as error:
+        raise Failure(f"--config {given.config!r}: {error.strerror}") from error
+
+
+def _launch(
+    given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
+) -> None:
+    """Run the server until it has stopped; granian and the app's libraries are imported only now."""
+    try:
+        from fastsse.cli.granian import launch
+    except ImportError as error:
+        raise Failure(f"serve needs {error.name}: pip install 'fastsse-core[server]'") from error
+    launch(given, settings, address, port, connections)
