@@ -1,0 +1,1 @@
+"""The client beside its peers, over real sockets: ``python -m benchmarks.client``."""
