@@ -16,7 +16,7 @@ OUT = Path(__file__).parent.parent / "build" / "bench"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, write. 1 when a bar does not hold under ``--judge``, 2 when nothing could be run."""
+    """Run, print, write. Return 1 when a bar does not hold under ``--judge``, 2 when nothing could be run."""
     given = _parser().parse_args(arguments)
     try:
         plan = _plan(given)
@@ -89,7 +89,7 @@ def _write(result: compare.Result, out: Path) -> None:
 
 
 def _one_line_each(found: dict[str, Any]) -> str:
-    """A run as JSON with a line for each contender, so that two runs can be compared line by line."""
+    """Write a run as JSON with a line for each contender, so that two runs can be compared line by line."""
     rows = []
     for row in found["rows"]:
         about = json.dumps({name: row[name] for name in ("task", "events", "bytes")})[:-1]

@@ -1,4 +1,4 @@
-"""The bars: what fastsse promises to be, as ratios inside one run. A bar that nobody measured does not hold."""
+"""The bars: what fastsse promises, as ratios inside one run. A bar that was not measured does not hold."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Bar(NamedTuple):
 
     Attributes:
         text: what is promised.
-        wanted: the ratio that it takes.
-        found: the ratio that was measured; None when nobody measured it.
+        wanted: the ratio that the promise needs.
+        found: the ratio that was measured; None when none was.
     """
 
     text: str
@@ -61,7 +61,7 @@ class Bar(NamedTuple):
 
 
 def judge(result: Result) -> list[Bar]:
-    """Every bar that concerns the tasks of this run.
+    """Judge every bar that concerns the tasks of this run.
 
     Raises:
         ValueError: there is nothing to judge: no task, or the base of the run is not the compiled twin.

@@ -1,10 +1,10 @@
-"""One measurement: a task, a contender, the loop that is timed, and the answer that it must give.
+"""One measurement: a task, a contender, the loop that is timed, and the answer that the contender must give.
 
 Every decoder is fed the same chunks, and the data of every event is read once. Every encoder gets the same
-fields, in strings that nobody has encoded yet: CPython keeps the UTF-8 of a string that was asked for it, so
-the second pass over the same strings would be a gift. Preparations are not timed.
+fields, in strings that were never encoded before: CPython keeps the UTF-8 of a string once somebody has asked for
+it, so the second pass over the same strings would be a gift. Preparations are not timed.
 
-The clock is the CPU time of this thread: what other processes take away is not counted.
+The clock is the CPU time of this thread, so that time taken by other processes is not counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Run = Callable[[], object]
 
 
 class Task(NamedTuple):
-    """What is measured: ``decode llm 64k``, ``encode small``, ``encode_many full`` ..."""
+    """One thing to measure: ``decode llm 64k``, ``encode small``, ``encode_many full`` ..."""
 
     verb: str  # decode, encode, encode_many, encode_json, split
     corpus: str
@@ -38,10 +38,10 @@ class Cell(Protocol):
     """One contender at one task."""
 
     def sample(self, passes: int) -> float:
-        """Nanoseconds of CPU time that one pass takes, the mean of `passes` of them."""
+        """Return the nanoseconds of CPU time of one pass, as the mean of `passes` of them."""
 
     def right(self) -> bool:
-        """Whether the answer is what the standard says."""
+        """Return True when the answer is what the standard says."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class PythonCell:
 
     Attributes:
         prepare: makes what one pass needs, and returns the pass. Not timed.
-        check: whether the contender's answer is right.
+        check: returns True when the contender's answer is right.
     """
 
     prepare: Callable[[], Run]
@@ -70,7 +70,7 @@ class PythonCell:
 
 
 def settle() -> None:
-    """Before a sample: what earlier ones left behind is not its fault."""
+    """Collect the garbage of earlier samples, so that the next one does not pay for it."""
     gc.collect()
 
 
@@ -87,10 +87,10 @@ class Pulled(NamedTuple):
     """A decoder that draws chunks and yields events.
 
     Attributes:
-        open: chunks to events.
-        kind: the type of an event.
-        only: tells its events from what else it yields.
-        over: what is raised at the end, where it would reconnect.
+        open: makes the iterable of events from chunks.
+        kind: returns the type of an event.
+        only: returns True for an event, False for anything else that the decoder yields.
+        over: the exception at the end of the stream, of a decoder that would reconnect.
     """
 
     open: Callable[[Sequence[bytes]], Iterable[Any]]
@@ -100,7 +100,7 @@ class Pulled(NamedTuple):
 
 
 class Awaited(NamedTuple):
-    """An asynchronous one: `open`, in a running loop, gives what to iterate; `over` ends it."""
+    """An asynchronous decoder: `open`, in a running loop, gives the async iterable; the exception `over` ends it."""
 
     open: Callable[[Sequence[bytes]], Awaitable[Any]]
     kind: Callable[[Any], str | None]
@@ -139,7 +139,7 @@ Answers = list[tuple[str, str]]  # data and type of each event
 
 
 def decode_cell(contender: Pushed | Pulled | Awaited, cut: Cut) -> PythonCell:
-    """`contender` decoding the chunks of `cut`."""
+    """Make the cell of `contender` decoding the chunks of `cut`."""
     prepare, answers = _DECODE[type(contender)]
     expected = [(seen.data, seen.event) for seen in cut.events]
     return PythonCell(
@@ -180,7 +180,7 @@ _loop: list[asyncio.AbstractEventLoop] = []
 
 
 def loop() -> asyncio.AbstractEventLoop:
-    """The one loop of this process; asynchronous contenders are run in it."""
+    """Return the one event loop of this process, in which asynchronous contenders run."""
     if not _loop:
         _loop.append(asyncio.new_event_loop())
     return _loop[0]
@@ -216,7 +216,7 @@ _DECODE: dict[type, tuple[Callable[..., Run], Callable[..., Answers]]] = {
 }
 
 
-# Encoders. What a corpus' fields have in common is its shape: it decides how the encoder is called.
+# Encoders. The fields that all blocks of a corpus have are its shape, which decides how the encoder is called.
 
 Shape = tuple[str, ...]
 DATA: Shape = ("data",)
@@ -226,7 +226,7 @@ ALL: Shape = ("data", "event", "id", "retry")
 
 
 def shape(fields: Sequence[Fields]) -> Shape:
-    """The fields that the first block has, and with it all the others."""
+    """Return the names of the fields that the first block has, and so every other block."""
     first = fields[0]
     return next(s for s in (ALL, ID, EVENT, DATA) if getattr(first, s[-1]) is not None)
 
@@ -238,7 +238,7 @@ class Encoding(NamedTuple):
 
 
 class AwaitedEncoding(NamedTuple):
-    """An asynchronous one; `taken` gives what it has written since it was last asked."""
+    """An asynchronous encoder; `taken` returns what it has written since the last call."""
 
     for_shape: Callable[[Shape], Callable[..., Awaitable[object]]]
     taken: Callable[[], bytes]
@@ -290,7 +290,7 @@ async def _write_awaited(
 
 
 def encode_cell(contender: Encoding | AwaitedEncoding, fields: Sequence[Fields]) -> PythonCell:
-    """`contender` encoding `fields`, one call a block."""
+    """Make the cell of `contender` encoding `fields`, one call for each block."""
     names = shape(fields)
     if isinstance(contender, AwaitedEncoding):
         return _awaited_encode_cell(contender, names, fields)
@@ -335,18 +335,18 @@ def _awaited_encode_cell(
 
 
 def _says(block: bytes, fields: Fields) -> bool:
-    """Whether a block says what it was asked to say, in whatever order and with whatever line ends."""
+    """Return True when a block says what was asked for, in any order and with any line ends."""
     seen = Seen(fields.data, fields.event or "message", fields.id or "", fields.retry)
     return block == fields.block() or reference.interpret(block) == [seen]
 
 
-# What only we and the floor have.
+# Tasks that only fastsse and the floor can do.
 
 
 def many_cell(
     encode_many: Callable[[Any], bytes], decode: Callable[[bytes], Any], source: Corpus
 ) -> PythonCell:
-    """All events of a corpus in one call."""
+    """Make the cell that encodes all events of a corpus in one call."""
     stream = source.stream
 
     def prepare() -> Run:
@@ -357,7 +357,7 @@ def many_cell(
 
 
 def json_cell(encode_json: Callable[[Any], bytes], source: Corpus) -> PythonCell:
-    """The data of a corpus as objects, to JSON, to a block."""
+    """Make the cell that writes the objects of a corpus as JSON, and as blocks."""
     texts = [item.data for item in source.fields if item.data[:1] == "{"]
 
     def prepare() -> Run:
@@ -375,7 +375,7 @@ def json_cell(encode_json: Callable[[Any], bytes], source: Corpus) -> PythonCell
 
 
 def split_cell(make: Callable[[], Any], cut: Cut) -> PythonCell:
-    """A stream into its lines."""
+    """Make the cell that splits a stream into its lines."""
     chunks = cut.chunks
 
     def prepare() -> Run:
@@ -392,5 +392,47 @@ def split_cell(make: Callable[[], Any], cut: Cut) -> PythonCell:
         feed = make().feed
         lines = [line for chunk in chunks for line in feed(chunk)]
         return lines == b"".join(chunks).splitlines()
+
+    return PythonCell(prepare, check)
+
+
+def blocks_cell(make: Callable[[], Any], cut: Cut) -> PythonCell:
+    """Make the cell that relays a stream in whole blocks."""
+    chunks = cut.chunks
+
+    def prepare() -> Run:
+        feed = make().feed_joined
+
+        def run() -> None:
+            for chunk in chunks:
+                feed(chunk)
+
+        return run
+
+    def check() -> bool:
+        feed = make().feed_joined
+        return b"".join([feed(chunk) for chunk in chunks]) == b"".join(chunks)
+
+    return PythonCell(prepare, check)
+
+
+def rewrite_cell(make: Callable[[], Any], cut: Cut) -> PythonCell:
+    """Make the cell that decodes a stream and writes each event again."""
+    chunks = cut.chunks
+
+    def prepare() -> Run:
+        feed = make().feed
+
+        def run() -> None:
+            for chunk in chunks:
+                for event in feed(chunk):
+                    event.encode()
+
+        return run
+
+    def check() -> bool:
+        feed = make().feed
+        blocks = b"".join([event.encode() for chunk in chunks for event in feed(chunk)])
+        return reference.interpret(blocks) == reference.interpret(b"".join(chunks))
 
     return PythonCell(prepare, check)

@@ -1,8 +1,8 @@
-"""A run as a picture: nanoseconds of one event, as bars from zero. SVG, written here; light and dark."""
+"""Draws a run: nanoseconds of one event, as bars from zero, in a light and a dark SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
@@ -19,7 +19,7 @@ STEP = 23  # from bar to bar
 PANEL_HEAD = 46
 LABEL = 118  # width of the names
 VALUE = 86  # width kept free behind the longest bar
-FASTEST = 3  # peers of one panel that are there because nobody is faster
+FASTEST = 3  # the fastest peers of each task, which a panel always shows
 
 FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -82,9 +82,9 @@ class Bar(NamedTuple):
     right: bool
 
 
-def both(found: dict[str, Any]) -> dict[str, str]:
-    """The pictures of a run (`Result.json`), by file name; none when it has nothing to draw."""
-    panels = [(panel, bars) for panel in PANELS if (bars := _bars(found, panel.task))]
+def both(found: dict[str, Any], wanted: Sequence[Panel] = PANELS) -> dict[str, str]:
+    """Draw the pictures of a run (`Result.json`), by file name; none when the run has nothing to draw."""
+    panels = [(panel, bars) for panel in wanted if (bars := _bars(found, panel.task))]
     if not panels:
         return {}
     return {
@@ -94,7 +94,7 @@ def both(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _bars(found: dict[str, Any], task: str) -> list[Bar]:
-    """Ours first, then the fastest peers that answer right and the known ones, the fastest first."""
+    """Choose the bars: ours first, then the fastest right peers and the well-known ones, the fastest first."""
     row = next((row for row in found["rows"] if row["task"] == task), None)
     if row is None:
         return []
@@ -139,7 +139,7 @@ def _picture(found: dict[str, Any], panels: list[tuple[Panel, list[Bar]]], theme
             f'<rect width="{WIDTH}" height="{height}" rx="6" fill="{theme.page}"/>',
             *head,
             *parts,
-            *_footer(found, height, theme),
+            *_footer(found, {bar.name for _, bars in panels for bar in bars}, height, theme),
             "</svg>\n",
         ]
     )
@@ -148,7 +148,7 @@ def _picture(found: dict[str, Any], panels: list[tuple[Panel, list[Bar]]], theme
 def _panel(
     panel: Panel, bars: list[Bar], left: float, top: float, width: float, theme: Theme
 ) -> Iterator[str]:
-    """A title, and bars on a scale of their own that begins at zero."""
+    """Draw a title, and bars on a scale of their own that begins at zero."""
     yield _text(left, top + 14, panel.title, theme.ink, 14, weight=600)
     yield _text(left, top + 31, panel.about, theme.soft, 12)
     scale = (width - LABEL - VALUE) / max(bar.ns for bar in bars)
@@ -181,10 +181,9 @@ def _times(ratio: float) -> str:
     return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
 
 
-def _footer(found: dict[str, Any], height: int, theme: Theme) -> Iterator[str]:
+def _footer(found: dict[str, Any], drawn: set[str], height: int, theme: Theme) -> Iterator[str]:
     about = found["environment"]
     versions = found["versions"]
-    drawn = {bar.name for panel in PANELS for bar in _bars(found, panel.task)}
     named = [
         f"{LONG.get(name, name)} {version}"
         for name, version in versions.items()
@@ -198,7 +197,7 @@ def _footer(found: dict[str, Any], height: int, theme: Theme) -> Iterator[str]:
 
 
 def _summary(panels: list[tuple[Panel, list[Bar]]]) -> str:
-    """The picture in words, for who does not see it."""
+    """Write the picture in words, for readers who cannot see it."""
     parts = []
     for panel, bars in panels:
         values = ", ".join(f"{NAMES.get(bar.name, bar.name)} {bar.ns:,.0f} ns" for bar in bars)

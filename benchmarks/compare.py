@@ -1,8 +1,8 @@
 """One run that compares everybody: one process, one core, interleaved, answers checked.
 
 In every round each contender does the same task once, in an order that moves on by one from round to round. A
-contender's ratio is the median of its rounds' ratios to fastsse, so that what slows the machine for a while slows
-both sides of each ratio. The clock shows nanoseconds; believe the ratios.
+contender's ratio is the median of its rounds' ratios to fastsse, so a slow minute of the machine slows both sides of
+each ratio. The clock shows nanoseconds; believe the ratios.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from benchmarks.contenders import COMPILED, FLOOR, PURE, Field
 from benchmarks.corpora import CHUNKINGS, DECODED, ENCODED, corpus
 
 QUICK_CORPORA = ("llm", "llm-cjk", "anthropic", "tiny", "full", "big1")
-SLOW = 60e6  # nanoseconds of one pass, from which three rounds must do
+SLOW = 60e6  # nanoseconds: a task whose pass takes longer gets three rounds only
 CLOSE = 3  # times as many rounds for the floor, whose ratio is near 1
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run, and how long.
+    """The tasks of a run, and how long each takes.
 
     Attributes:
         tasks: in this order.
         rounds: odd, so that a median is one of them.
         sample: nanoseconds that one sample should take; short passes are repeated.
-        quick: whether this is the two-minute run.
+        quick: True for the two-minute run.
     """
 
     tasks: tuple[Task, ...]
@@ -68,7 +68,7 @@ class Outcome:
         ns: nanoseconds an event, the median of the rounds; None when it failed.
         ratio: its time as a multiple of the base's.
         low, high: the least and the greatest of its rounds' ratios.
-        right: whether its answer was right.
+        right: True when its answer was right.
         error: why it could not do the task, "" when it could.
     """
 
@@ -103,7 +103,7 @@ class Result:
     rows: list[Row] = field(default_factory=list)
 
     def json(self) -> dict[str, Any]:
-        """The run as JSON-able objects, times rounded to a tenth of a nanosecond, ratios to a thousandth."""
+        """Turn the run into objects for JSON, times rounded to a tenth of a nanosecond, ratios to a thousandth."""
         found = asdict(self)
         found["rows"] = [
             {
@@ -135,10 +135,10 @@ def _rounded(outcome: Outcome) -> dict[str, Any]:
 def run(field: Field, plan: Plan, progress: Callable[[str], None], pinned: bool) -> Result:
     """Do the tasks of `plan` with everybody in `field`; `progress` gets a line for each task.
 
-    The base of the ratios is the compiled twin, or the first that there is when it was left out by ``--only``.
+    The base of the ratios is the compiled twin, or the first contender when ``--only`` leaves the twin out.
     """
     base = COMPILED if COMPILED in field.names else PURE if PURE in field.names else field.names[0]
-    environment = {**_environment(), "pinned": "yes" if pinned else "no"}
+    environment = {**describe_machine(), "pinned": "yes" if pinned else "no"}
     result = Result(base, plan.quick, plan.rounds, environment, field.versions, field.absent)
     begin = time.monotonic()
     for number, task in enumerate(plan.tasks, 1):
@@ -164,13 +164,13 @@ def _row(task: Task) -> Row:
 
 
 def measure(cells: Mapping[str, Cell], base: str, events: int, plan: Plan) -> dict[str, Outcome]:
-    """Check everybody's answer, then time who has one, round by round."""
+    """Check everybody's answer, then time those that gave one, round by round."""
     outcomes = {name: _checked(cell) for name, cell in cells.items()}
     timed = [name for name, outcome in outcomes.items() if not outcome.error]
     if base not in timed:
         raise RuntimeError(f"{base} cannot do this: {outcomes[base].error}")
     gc.collect()
-    gc.freeze()  # what lives by now is nobody's garbage: collecting it would only take time
+    gc.freeze()  # objects that live by now are no contender's garbage; looking at them would only take time
     once = {name: min(cells[name].sample(1), cells[name].sample(1)) for name in timed}
     passes = {name: max(1, min(10_000, round(plan.sample / once[name]))) for name in timed}
     samples = sample_rounds(
@@ -189,7 +189,7 @@ def measure(cells: Mapping[str, Cell], base: str, events: int, plan: Plan) -> di
 def _hold_close(
     cells: Mapping[str, Cell], passes: dict[str, int], plan: Plan, outcome: Outcome
 ) -> None:
-    """The floor's ratio, which is near 1, again: in more rounds, and with nobody's memory in between."""
+    """Measure the floor's ratio, which is near 1, again: in more rounds, with no peer's memory in between."""
     rounds = dict.fromkeys(cells, CLOSE * plan.rounds)
     samples = sample_rounds(cells, passes, rounds)
     ratios = [its / mine for mine, its in zip(samples[COMPILED], samples[FLOOR], strict=True)]
@@ -210,7 +210,7 @@ def _rounds(once: dict[str, float], rounds: int) -> dict[str, int]:
 def sample_rounds(
     cells: Mapping[str, Cell], passes: dict[str, int], rounds: dict[str, int]
 ) -> dict[str, list[float]]:
-    """Samples of each cell, nanoseconds a pass, in the order of the rounds; interleaved and rotated."""
+    """Take samples of each cell, in nanoseconds a pass, in the order of the rounds; interleaved and rotated."""
     samples: dict[str, list[float]] = {name: [] for name in cells}
     for number in range(max(rounds.values())):
         for name in _rotated(tuple(cells), number):
@@ -226,7 +226,8 @@ def _rotated(names: Sequence[str], by: int) -> Iterator[str]:
     yield from names[:by]
 
 
-def _environment() -> dict[str, str]:
+def describe_machine() -> dict[str, str]:
+    """Return the processor, the interpreter and the date."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "processor": _processor(),
@@ -247,7 +248,7 @@ def _processor() -> str:
 
 
 def chosen(tasks: Iterable[Task], wanted: Sequence[str]) -> tuple[Task, ...]:
-    """The tasks whose names begin with one of `wanted`; all of them when nothing is wanted.
+    """Select the tasks whose names begin with one of `wanted`; all tasks when that is empty.
 
     Raises:
         ValueError: nothing begins so.
@@ -262,7 +263,7 @@ def chosen(tasks: Iterable[Task], wanted: Sequence[str]) -> tuple[Task, ...]:
 
 
 def to_stderr(line: str) -> None:
-    """Progress: over the last line on a terminal, below it in a log."""
+    """Show progress: over the last line on a terminal, below it in a log."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
     else:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the two twins, and what to do when the compiled one is not built."""
+"""Fixtures of the benchmarks: the two twins, and what to do when the compiled one is not built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who can be measured at a task: the compiled twin, the pure twin, the floor, and every peer that is installed."""
+"""The contenders of a task: the compiled twin, the pure twin, the floor, and every peer that is installed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Missing(Exception):
 
 @cache
 def twin(name: str) -> ModuleType:
-    """The module of one of `OURS`.
+    """Load the module of one of `OURS`.
 
     Raises:
         Missing: it is not built.
@@ -64,7 +64,7 @@ def twin(name: str) -> ModuleType:
 
 
 def _give_json(module: ModuleType) -> None:
-    """The floor writes JSON with the library that fastsse has chosen."""
+    """Let the floor write JSON with the library that fastsse has chosen."""
     from fastsse import _json
 
     module.use_json(_json.encode_or_refuse)
@@ -87,12 +87,12 @@ class Field:
     """All contenders, each loaded when the field is made.
 
     Args:
-        only: names of those wanted; empty for all that are here.
-        processors: what node may run on; None where affinity is unknown.
-        loaders: everybody there is, by name.
+        only: names of the contenders; empty for all that are installed.
+        processors: the processors that node may run on; None where affinity is unknown.
+        loaders: every contender there is, by name.
 
     Raises:
-        Missing: one of `only` is not here, or nobody has that name.
+        Missing: one of `only` is not installed, or is no contender's name.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Field:
         return tuple(self._loaded)
 
     def cells(self, task: Task) -> dict[str, Cell]:
-        """A cell for everybody here who can do the task."""
+        """Make a cell for each contender that can do the task."""
         cells: dict[str, Cell] = {}
         for name, contender in self._loaded.items():
             if name in OURS:
@@ -150,7 +150,7 @@ class Field:
 
 
 def our_cell(task: Task, module: ModuleType) -> Cell:
-    """A cell of one of our twins, or of the floor."""
+    """Make a cell of one of our twins, or of the floor."""
     if task.verb == "decode":
         return decode_cell(Pushed(module.Decoder), _cut(task.corpus, task.chunking))
     if task.verb == "encode":
@@ -163,12 +163,12 @@ def our_cell(task: Task, module: ModuleType) -> Cell:
 
 
 def encoding_of(module: ModuleType) -> Encoding:
-    """The encoder of `module`: it is called directly, whatever the shape."""
+    """Return the encoder of `module`, which is called directly, whatever the shape."""
     return Encoding(lambda _shape: module.encode)
 
 
 def decoder_of(module: ModuleType) -> Callable[[bytes], Any]:
-    """A function from a whole stream to the events of `module`."""
+    """Return a function that decodes a whole stream into the events of `module`."""
     return lambda stream: module.Decoder(max_event_size=None).feed(stream)
 
 
@@ -231,8 +231,8 @@ for _name, _package in peers.NODE.items():
 def keep_memory() -> None:
     """Keep freed memory in the process, where the C library can be told to.
 
-    Without it, whether a large block comes new from the system, which costs more than to fill it, depends on what
-    lies above it, and so on who was measured before.
+    Otherwise a large block may come new from the system, which costs more than filling it. That would depend on the
+    memory around it, and so on the contenders that were measured before.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is not None and hasattr(library, "mallopt"):  # musl has none

@@ -1,8 +1,8 @@
 """Event streams to measure with, named for what they exercise.
 
-Every corpus is made from a seed, so that two machines measure the same bytes. It knows what its stream says (its
-`events`), so that whoever decodes it can be checked; `reference.py` agrees, word for word (test_corpora.py).
-It must not know who is measured.
+Every corpus is made from a seed, so that two machines measure the same bytes. A corpus knows what its stream says (its
+`events`), so that every decoder can be checked; `reference.py` agrees, word for word (test_corpora.py). The module
+must not know the contenders.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SMALL_PART = 4
 
 
 class Fields(NamedTuple):
-    """What one block says; `event` and `id` None where the block has no such line."""
+    """The fields of one block; `event` and `id` are None where the block has no such line."""
 
     data: str
     event: str | None = None
@@ -31,7 +31,7 @@ class Fields(NamedTuple):
     retry: int | None = None
 
     def block(self) -> bytes:
-        """The block as the encoder must write it: LF, in the order id, event, retry, data."""
+        """Write the block as the encoder must write it: LF, in the order id, event, retry, data."""
         lines = [
             f"{name}: {value}\n"
             for name, value in (("id", self.id), ("event", self.event), ("retry", self.retry))
@@ -41,7 +41,7 @@ class Fields(NamedTuple):
         return "".join([*lines, "\n"]).encode()
 
     def fresh(self) -> Fields:
-        """Equal fields in new str objects: CPython keeps a str's UTF-8 once it was asked for."""
+        """Copy the fields into new str objects, because CPython keeps a str's UTF-8 once it was asked for."""
         data = self.data if self.data.isascii() else self.data.encode().decode()
         return Fields(data, _fresh(self.event), _fresh(self.id), self.retry)
 
@@ -51,7 +51,7 @@ class Fields(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a decoder must dispatch."""
+    """One event that a decoder must dispatch."""
 
     data: str
     event: str
@@ -64,11 +64,11 @@ class Corpus:
     """One event stream.
 
     Attributes:
-        name: how it is asked for.
-        about: what it exercises.
-        fields: what its blocks say; heartbeats are not among them.
+        name: the name on the command line.
+        about: what the stream exercises.
+        fields: what its blocks say, without heartbeats.
         blocks: its bytes, cut where an event ends.
-        events: what it dispatches, block by block.
+        events: what a decoder must dispatch, block by block.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Corpus:
         return b"".join(self.blocks)
 
     def cut(self, chunking: str) -> Cut:
-        """The stream as it arrives, and what must come of it."""
+        """Cut the stream as it arrives, with the events that each chunk completes."""
         blocks, events = self.blocks, self.events
         if chunking == "16b":
             blocks = blocks[: max(1, len(blocks) // SMALL_PART)]
@@ -95,7 +95,7 @@ class Corpus:
         return Cut(self.name, chunking, chunks, events)
 
     def part(self, events: int) -> Corpus:
-        """Its first `events` events, when it has more."""
+        """Take the first `events` events, when the corpus has more."""
         return Corpus(
             self.name,
             self.about,
@@ -162,7 +162,7 @@ class _Seeded:
         return [self.pick(items) for _ in range(least + self.below(most - least + 1))]
 
     def text(self, size: int) -> str:
-        """ASCII words, exactly `size` characters."""
+        """Draw ASCII words, exactly `size` characters."""
         words: list[str] = []
         length = 0
         while length < size:
@@ -176,7 +176,7 @@ def _quoted(text: str) -> str:
 
 
 def _chat(draw: _Seeded, delta: str) -> str:
-    """One chunk of a chat completion, as the big services send it: about 300 bytes."""
+    """Make one chunk of a chat completion, as the big services send it: about 300 bytes."""
     padding = "".join(
         draw.many("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", 4, 12)
     )
@@ -265,7 +265,7 @@ _HEARTBEATS = b": keep-alive\n\n" * 9
 
 
 def _seen(fields: tuple[Fields, ...]) -> tuple[Seen, ...]:
-    """What the fields dispatch, one after the other: the id stays until another comes."""
+    """Say what the fields dispatch, one after the other: an id stays until another one comes."""
     events = []
     last_id = ""
     for item in fields:
@@ -287,7 +287,7 @@ def _cr(fields: Fields) -> bytes:
 
 
 def _kept_alive(fields: Fields) -> bytes:
-    """The event, and the silence after it: nine heartbeats, each with its blank line."""
+    """Write the event and the silence after it: nine heartbeats, each with its blank line."""
     return fields.block() + _HEARTBEATS
 
 

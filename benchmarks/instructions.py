@@ -2,9 +2,9 @@
 
 Seconds depend on who else uses the machine; instructions hardly do. They do depend on the compiler and on the
 interpreter, so the ratio to the floor, counted in the same run, is kept as well. Where compiler, interpreter and
-valgrind are those of the record, counts and ratios may grow by 5 %; elsewhere only ratios are compared, and may grow by
-15 %, because another compiler makes other code of both; where the processor wants another build of the floor,
-nothing is compared.
+valgrind are those of the record, counts and ratios may grow by 5 %. Elsewhere only ratios are compared, and may grow by
+15 %, because another compiler makes other code of both. Where the processor needs another build of the floor, nothing
+is compared.
 
 The record is `instructions.json`; without ``--check`` it is written anew.
 """
@@ -74,7 +74,7 @@ NAMES = {"compiled": contenders.COMPILED, "pure": contenders.PURE, "floor": cont
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Count, then write the record or compare with it. 1 when something has grown past `LIMIT`."""
+    """Count, then write the record or compare with it. Return 1 when something has grown past `LIMIT`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument(
         "--check",
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(
     names: tuple[str, ...] = tuple(NAMES), tasks: tuple[Task, ...] = TASKS
 ) -> dict[str, Any]:
-    """Instructions of one event for each task and each of `names`.
+    """Count the instructions of one event for each task and each of `names`.
 
     Raises:
         SystemExit: valgrind or one of the contenders is not here.
@@ -128,7 +128,7 @@ def _events(task: Task) -> int:
 
 
 def _callgrind(names: tuple[str, ...], tasks: tuple[Task, ...]) -> list[int]:
-    """What callgrind counted for each cell, in order: it dumps and clears its counts behind each."""
+    """Run callgrind and return its count for each cell, in order; callgrind dumps and clears the counts after each."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         command = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}"]
@@ -159,7 +159,7 @@ def _total(dump: Path) -> int:
 
 
 def _count_here(request: dict[str, Any]) -> None:
-    """Under callgrind: run each cell once to warm it, once to be counted."""
+    """Run each cell under callgrind: once to warm up, once to be counted."""
     measured = floor.load().measured
     gc.disable()
     for task in request["tasks"]:
@@ -186,7 +186,7 @@ def _cells(task: Task, names: list[str]) -> Iterator[PythonCell]:
 
 
 def _environment() -> dict[str, str]:
-    """What counts depend on."""
+    """Describe everything that counts depend on."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     return {
         "python": platform.python_version(),
@@ -205,7 +205,7 @@ def _first_line(*command: str) -> str:
 
 
 def compare(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What has grown past its limit since the record: the counts and ratios that can be compared."""
+    """List what has grown past its limit since the record, of the counts and ratios that can be compared."""
     names, limit = _comparable(record["environment"], found["environment"])
     faults = []
     for task, before in record["cells"].items():
@@ -221,7 +221,7 @@ def compare(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 
 def _comparable(before: dict[str, str], now: dict[str, str]) -> tuple[tuple[str, ...], float]:
-    """Everything, if it was counted with the same tools; ratios, if only the floor is the same."""
+    """Pick the numbers to compare: all with equal tools, ratios alone when only the floor is the same."""
     if before == now:
         return ("ratio", "compiled", "pure"), LIMIT
     if before.get("floor") == now.get("floor"):
@@ -232,7 +232,7 @@ def _comparable(before: dict[str, str], now: dict[str, str]) -> tuple[tuple[str,
 
 
 def table(found: dict[str, Any]) -> str:
-    """Instructions an event, to be read."""
+    """Write the instructions of an event as a table to read."""
     lines = [
         f"{'instructions an event':24} {'compiled':>10} {'pure':>12} {'floor':>10} {'ratio':>7}"
     ]

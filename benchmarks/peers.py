@@ -1,7 +1,8 @@
-"""The peers, each as its users drive it; imported when it is measured, and absent when it is not installed.
+"""The peers, each driven as its users drive it. A peer is imported when it is measured; one that is not installed is
+absent.
 
-Each loader says how its peer is fed. Some need a response of their HTTP library: it is made of the same chunks
-and not timed. What the library itself does with every chunk is.
+Each loader says how its peer is fed. Some peers need a response of their HTTP library. Making that response, of the
+same chunks, is not timed; the library's own work on every chunk is.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _sseclient() -> Pulled:
 
 
 def _requests_sse() -> Pulled:
-    """urllib3 hands a chunked body on in pieces of at most 512 bytes, when it is asked for lines."""
+    """Feed requests-sse by lines, for which urllib3 hands a chunked body on in pieces of at most 512 bytes."""
     import requests
     import requests_sse
 
@@ -151,7 +152,7 @@ def _aiohttp_sse_client() -> Awaited:
     from yarl import URL as Url
 
     class Protocol:
-        """A connection whose body has come already: there is nothing to pause."""
+        """A connection whose whole body has come, so that nothing needs to be paused."""
 
         _reading_paused = False
 
@@ -248,7 +249,7 @@ def _aiohttp_sse() -> AwaitedEncoding:
 
 
 def _f_string() -> Encoding:
-    """What people write by hand. It does not cut the data into lines, and anybody can inject a field."""
+    """Encode with the f-string that people write by hand. Data is not cut into lines, so anybody can inject a field."""
 
     def data_only(data: str) -> bytes:
         return f"data: {data}\n\n".encode()
@@ -272,7 +273,7 @@ def _f_string() -> Encoding:
 
 
 def _orjson_bytes() -> Callable[[Any], bytes]:
-    """JSON to block by hand: orjson, and bytes around it. Safe, as JSON has no line end."""
+    """Write JSON as a block by hand: orjson, and bytes around it. Safe, because JSON has no line end."""
     import orjson
 
     return partial(_json_block, orjson.dumps)

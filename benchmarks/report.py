@@ -1,4 +1,4 @@
-"""A run as text: who took how many times as long as fastsse, and how many nanoseconds that was."""
+"""Writes a run as text: how many times as long as fastsse each contender took, and in how many nanoseconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEGEND = (
 
 
 def table(result: Result) -> str:
-    """The ratio tables, one a verb, and below each what an event took fastsse."""
+    """Write the tables of ratios, one for each verb, and below each the time of one event in fastsse."""
     verbs = list(dict.fromkeys(row.task.verb for row in result.rows))
     parts = [line.format(base=result.base, rounds=result.rounds) for line in LEGEND]
     for verb in verbs:
@@ -24,7 +24,7 @@ def table(result: Result) -> str:
 
 
 def _verb(result: Result, verb: str, rows: list[Row]) -> Iterator[str]:
-    """Tasks down, contenders across, in groups that fit a terminal."""
+    """Write one table: tasks down, contenders across, in groups that fit a terminal."""
     names = list(dict.fromkeys(name for row in rows for name in row.outcomes))
     names.remove(result.base)
     label = max(len(_label(row)) for row in rows)
@@ -42,7 +42,7 @@ def _label(row: Row) -> str:
 
 
 def _short(name: str) -> str:
-    """A name in nine characters."""
+    """Shorten a name to nine characters."""
     return SHORT.get(name, name)[:9]
 
 
@@ -69,7 +69,7 @@ def _cell(outcome: Outcome | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three figures, more where the value has them."""
+    """Write a number with three figures, more where the value has them."""
     if value is None:
         return "-"
     digits = 2 if value < 10 else 1 if value < 100 else 0

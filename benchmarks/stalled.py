@@ -1,10 +1,10 @@
-"""One reader that has stopped reading: what its connection holds before its `send` pends.
+"""Measures what the connection of one reader that has stopped reading holds before its `send` pends.
 
     python -m benchmarks.stalled [--size BYTES]
 
 A real server (``fastsse serve``) and a real socket on the loopback. Events are published until the hub says that the
-stream is blocked. What then lies in the kernel is read from /proc/net/tcp, so this needs Linux. For other kernel
-settings than the machine's own, run it in a network of its own, as docs/operating.md shows.
+stream is blocked. The bytes in the kernel are then read from /proc/net/tcp, so this needs Linux. For other kernel
+settings than the machine's own, run the command in a network namespace, as docs/operating.md shows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _stall(port: int, size: int) -> tuple[int, int, int]:
-    """Bytes handed to the send of one stalled stream, and of these the bytes at either end of its connection."""
+    """Measure the bytes handed to the send of one stalled stream, and those at either end of its connection."""
     publisher = http.client.HTTPConnection("127.0.0.1", port)
     with socket.create_connection(("127.0.0.1", port)) as reader:
         reader.sendall(b"GET /events?topic=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -67,7 +67,7 @@ def _ask(
 
 
 def _queues(server: int, client: int) -> tuple[int, int]:
-    """Bytes that wait at the server to be sent or acknowledged, and at the client to be read."""
+    """Read the bytes that wait at the server to be sent or acknowledged, and at the client to be read."""
     found = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, here, there, _, queues = line.split()[:5]

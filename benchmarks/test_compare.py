@@ -1,4 +1,4 @@
-"""The comparison itself: right answers are told from wrong ones, ratios are ratios, bars are not passed by absence."""
+"""The comparison itself: wrong answers are found, ratios are right, and a bar without a measurement fails."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Reference:
 
 @dataclass
 class Clock:
-    """A cell that takes the times it is given."""
+    """A cell whose samples take the times that the test gives."""
 
     times: list[float]
     order: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The corpora say what they seem to say: an independent reference reads them as they claim."""
+"""The corpora say what they claim, as an independent reference reads them."""
 
 from __future__ import annotations
 

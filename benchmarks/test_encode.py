@@ -25,7 +25,7 @@ def test_encode(benchmark: BenchmarkFixture, twin: ModuleType, name: str) -> Non
     benchmark.extra_info.update(events=len(source.fields), bytes=len(source.stream))
 
     def fresh() -> tuple[tuple[object, ...], dict[str, object]]:
-        """New strings in every round: CPython keeps a string's UTF-8 once it was asked for."""
+        """Make new strings for every round, because CPython keeps a string's UTF-8 once it was asked for."""
         calls = []
         for item in source.fields:
             new = item.fresh()

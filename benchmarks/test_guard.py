@@ -1,4 +1,4 @@
-"""The compiled twin earns its keep, in this very run."""
+"""The compiled twin is as much faster than the pure one as the guard asks, in this very run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def test_the_compiled_twin_is_as_many_times_as_fast_as_it_should_be(task: Task) 
     wanted = guard.GUARDED[task]
 
     found = guard.ratio(task)
+
+    assert wanted <= found
+
+
+@pytest.mark.parametrize("task", guard.RELAYED, ids=str)
+@pytest.mark.usefixtures("compiled")
+def test_a_relay_is_as_many_times_as_fast_as_to_decode_and_encode(task: Task) -> None:
+    wanted = guard.RELAYED[task]
+
+    found = guard.relay_ratio(task)
 
     assert wanted <= found
 

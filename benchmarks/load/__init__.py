@@ -1,1 +1,1 @@
-"""The broadcast under load, beside its peers: ``python -m benchmarks.load``. Linux only: it needs /proc and epoll."""
+"""Measures the broadcast under load, beside its peers: ``python -m benchmarks.load``. Needs Linux (/proc, epoll)."""

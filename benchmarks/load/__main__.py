@@ -1,7 +1,7 @@
-"""The broadcast under load, beside its peers: ``python -m benchmarks.load``.
+"""Measures the broadcast under load, beside its peers: ``python -m benchmarks.load``.
 
-Every contender is a process of its own on the loopback; the load generator publishes by POST and reads, checks every
-event at every reader, and times it on one clock. Linux only, with gcc.
+Every contender is a process of its own on the loopback. The load generator publishes by POST, reads, checks every
+event at every reader, and times both ends by one clock. Linux only, with gcc.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from benchmarks.load.scenarios import QUICK, Plan
 from benchmarks.load.servers import CONTENDERS
 
 OUT = Path(__file__).parents[2] / "build" / "bench-load"
-NICE = -10  # so that what else runs here disturbs less; without the right to it, as it is
+NICE = -10  # lets other processes disturb less; left as it is where that is not allowed
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, write. 1 when a bar does not hold under ``--judge``, 2 when nothing could be run."""
+    """Run, print, write. Return 1 when a bar does not hold under ``--judge``, 2 when nothing could be run."""
     given = _parser().parse_args(arguments)
     _prepare()
     plan = QUICK if given.quick else Plan()
     if given.rounds is not None:
         plan = plan._replace(rounds=max(1, given.rounds))
     try:
-        found = run(plan, given.scenario or SCENARIOS, given.only, to_stderr)
+        wanted = given.scenario or (() if given.before else SCENARIOS)
+        found = run(plan, wanted, given.only, to_stderr, given.before)
     except Unavailable as reason:
         print(f"cannot run: {reason}", file=sys.stderr)
         return 2
@@ -61,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         help="measure this contender only (again for more): " + ", ".join(CONTENDERS))  # fmt: skip
     add("--scenario", action="append", default=[], metavar="NAME", choices=SCENARIOS,
         help="only this scenario (again for more): " + ", ".join(SCENARIOS))  # fmt: skip
+    add("--before", type=Path, metavar="FOLDER",
+        help="another checkout, set up by make: its fastsse serve takes turns with this one's, and nothing else is "
+        "measured unless a scenario is named")  # fmt: skip
     add("--out", type=Path, default=OUT, help="where results.json and the charts go (%(default)s)")
     return parser
 

@@ -1,4 +1,4 @@
-"""The two C programs of the load benchmark, built with gcc when they are first asked for.
+"""Builds the two C programs of the load benchmark with gcc, when they are first needed.
 
 ``python -m benchmarks.load.build`` builds both and says where they are.
 """
@@ -22,7 +22,7 @@ class Unavailable(Exception):
 
 
 def build(name: str) -> Path:
-    """The program made of ``name.c``; built anew when the source is newer.
+    """Build the program of ``name.c`` unless a newer one is there, and return its path.
 
     Raises:
         Unavailable: there is no gcc, or it refuses the source.
@@ -45,7 +45,7 @@ def build(name: str) -> Path:
 
 
 def _folder() -> Path:
-    """``build/load`` of the project; of the temporary files where that cannot be written."""
+    """Return ``build/load`` of the project, or a temporary folder where that cannot be written."""
     root = HERE.parent.parent
     if os.access(root, os.W_OK):
         return root / "build" / "load"

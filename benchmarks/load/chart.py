@@ -1,4 +1,4 @@
-"""A run as a picture: deliveries a second, one event at a time and in bursts, as bars from zero. Light and dark."""
+"""Draws a run: deliveries a second, one event at a time and in bursts, as bars from zero. Light and dark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PANELS = (
     ("burst", "Bursts", "16 publishes under way"),
 )
 OURS = "fastsse"
-NEVER = ("fastsse wrapped", "fastsse direct", "sse-starlette wrapped", "floor joined")
+NEVER = ("fastsse wrapped", "fastsse bypass", "sse-starlette wrapped", "floor joined")
 NAMES = {
     "floor": "C, one send each",
     "nchan": "nginx + nchan",
@@ -50,7 +50,7 @@ class Bar(NamedTuple):
 
 
 def both(found: dict[str, Any]) -> dict[str, str]:
-    """The pictures of a run, by file name; none when it has nothing to draw."""
+    """Draw the pictures of a run, by file name; none when the run has nothing to draw."""
     cells = found.get("fanout", {}).get(READERS, {})
     panels = {phase: _bars(cells, phase) for phase, _, _ in PANELS}
     if len(cells) < 2 or any(OURS not in [bar.name for bar in bars] for bars in panels.values()):
@@ -62,7 +62,7 @@ def both(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _bars(cells: dict[str, Any], phase: str) -> list[Bar]:
-    """The fastest first."""
+    """Choose the bars of one panel, the fastest first."""
     bars = [
         Bar(name, cell[phase]["rate"])
         for name, cell in cells.items()
@@ -98,7 +98,7 @@ def _picture(found: dict[str, Any], panels: dict[str, list[Bar]], theme: Theme) 
 def _panel(
     bars: list[Bar], title: str, under: str, left: float, width: float, theme: Theme
 ) -> Iterator[str]:
-    """A title, and bars on a scale of their own that begins at zero."""
+    """Draw a title, and bars on a scale of their own that begins at zero."""
     yield _text(left, HEAD + 14, title, theme.ink, 14, weight=600)
     yield _text(left, HEAD + 31, under, theme.soft, 12)
     ours = next(bar.rate for bar in bars if bar.name == OURS)
@@ -146,7 +146,7 @@ def _footer(found: dict[str, Any], height: int, theme: Theme) -> Iterator[str]:
 
 
 def _summary(panels: dict[str, list[Bar]]) -> str:
-    """The picture in words, for who does not see it."""
+    """Write the picture in words, for readers who cannot see it."""
     parts = []
     for phase, title, _ in PANELS:
         values = ", ".join(

@@ -3,7 +3,7 @@
  *     floor PORT [--batch]
  *
  * One thread, one epoll. A publish is sent to each reader at once, by one send() of its own; with --batch, what was
- * published in one turn of epoll leaves joined, by one send() a reader. It speaks as much HTTP as sseload does:
+ * published in one turn of epoll leaves joined, by one send() a reader. The floor speaks as much HTTP as sseload does:
  * GET /events, POST /events, GET /health. There is one topic, whatever the query says, no history and no heartbeat.
  * A reader whose socket is full has a backlog of its own, without bound.
  */

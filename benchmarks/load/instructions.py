@@ -1,6 +1,6 @@
-"""Instructions of one publish, counted by callgrind, beside few and beside many other topics.
+"""Counts the instructions of one publish by callgrind, beside few and beside many other topics.
 
-``python -m benchmarks.load.instructions`` prints them; it takes a minute or two.
+``python -m benchmarks.load.instructions`` prints them, which takes a minute or two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def count() -> dict[str, float]:
-    """Instructions of one publish to a topic with one reader, by how many other topics have one.
+    """Count the instructions of one publish to a topic with one reader, by how many other topics have a reader.
 
     Raises:
         Unavailable: there is no valgrind, or the floor cannot be built.
@@ -61,7 +61,7 @@ def _total(dump: Path) -> int:
 
 
 def _count_here() -> None:
-    """Under callgrind: publish once to warm everything, once to be counted."""
+    """Publish under callgrind: once to warm up, once to be counted."""
     measured = floor.load().measured
     loop = asyncio.new_event_loop()
     for topics in TOPICS:
@@ -79,12 +79,12 @@ async def _send(_: Any) -> None: ...
 
 
 async def _prepare(topics: int) -> Any:
-    """A hub with one stream and many other topics with a subscriber each; gives what ends it."""
-    from fastsse.broadcast.hub import Hub
+    """Start a hub with one stream, and many other topics with a subscriber each; return what ends the hub."""
+    from fastsse.broadcast.hub.hub import Hub
     from fastsse.broadcast.settings import Settings
 
     global _hub
-    _hub = Hub(Settings(heartbeat=0.0, max_streams=2 * max(TOPICS)), direct=True)
+    _hub = Hub(Settings(heartbeat=0.0, max_streams=2 * max(TOPICS)), step_sends=True)
     await _hub.start()
     gone = asyncio.get_running_loop().create_future()
     others = [_hub.subscribe(f"other {number}") for number in range(topics)]
@@ -95,7 +95,8 @@ async def _prepare(topics: int) -> Any:
     stream = asyncio.create_task(_hub.stream(receive, _send, "measured"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    _hub._running.timer.cancel()  # it looks at everybody once a second, whoever publishes
+    stop_timer = _hub._fanout.undo[0]
+    stop_timer()  # or it would look at every stream once a second, whoever publishes
 
     async def stop() -> None:
         gone.set_result({"type": "http.disconnect"})

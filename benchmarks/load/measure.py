@@ -1,4 +1,4 @@
-"""One phase of load, measured at both ends, and again when somebody else had the machine."""
+"""Measures one phase of load at both ends, and repeats it when other processes were using the machine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Result = dict[str, Any]
 
 
 def phase(server: Server, load: Generator, command: str) -> Result:
-    """The generator's answer to a command, with what the server and all others used meanwhile.
+    """Run a command of the generator, and add to its answer what the server and all others used meanwhile.
 
     Adds ``rate`` (deliveries a second), ``cost`` (microseconds of the server's CPU for a delivery), ``server`` and
-    ``others`` (processors used by it, and by who is neither it nor the generator), ``faults``.
+    ``others`` (processors used by the server, and by everything but server and generator), ``faults``.
     """
     began, busy, cpu = time.monotonic(), machine.busy(), server.cpu
     own = time.process_time()
@@ -43,7 +43,7 @@ def phase(server: Server, load: Generator, command: str) -> Result:
 
 
 def quiet(measure: Callable[[], Result], tries: int) -> Result:
-    """The quietest of at most `tries` results; one with less than `NOISE` ends the search."""
+    """Take the quietest of at most `tries` results; a result with less than `NOISE` ends the search."""
     results: list[Result] = []
     for _ in range(max(1, tries)):
         results.append(measure())
@@ -56,22 +56,22 @@ def quiet(measure: Callable[[], Result], tries: int) -> Result:
 
 
 def median(results: Iterable[Result], name: str) -> float | None:
-    """The median of a value over the quiet results that have it, over all when none was quiet; None without any."""
+    """Take the median of a value over the quiet results, or over all when none was quiet; None without any."""
     found = [result for result in results if result.get(name) is not None]
     calm = [result for result in found if result.get("quiet", True)]
     return statistics.median(float(result[name]) for result in calm or found) if found else None
 
 
 def medians(results: Sequence[Result]) -> Result:
-    """The median of every number in the results, see `median`; None where none of them has one."""
+    """Take the median of every number in the results, as `median` does."""
     names = dict.fromkeys(name for result in results for name in result if name != "quiet")
     return {name: median(results, name) for name in names} | {"runs": len(results)}
 
 
 def paired(ours: Sequence[Result], others: Sequence[Result], name: str) -> float | None:
-    """The median of what each of `ours` is as a multiple of its neighbour in time, one of `others`.
+    """Take the median of the ratios of `ours` to their neighbours in time, `others`.
 
-    Over the pairs that were quiet, over all when none was; None without any.
+    Counts the pairs that were quiet, or all pairs when none was. None when there is no pair.
     """
     pairs = [(a, b) for a, b in zip(ours, others, strict=False) if b[name]]
     calm = [(a, b) for a, b in pairs if a.get("quiet", True) and b.get("quiet", True)]

@@ -1,4 +1,4 @@
-"""A server under load, and the generator that loads it, as processes."""
+"""Runs a server under load, and the generator that loads it, as processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KNOCK = 0.05  # s between two looks
 
 
 class Failed(Exception):
-    """A server did not come up, or broke under the load; the message says what it said."""
+    """A server did not come up, or broke under the load; the message has the server's last output."""
 
 
 class Server:
@@ -72,7 +72,7 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the whole group; at once, because many would wait for their streams."""
+        """End the whole group at once, because many servers would wait for their streams."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -80,12 +80,12 @@ class Server:
         self._folder.cleanup()
 
     def said(self) -> str:
-        """The end of what it wrote to its output."""
+        """Read the end of the server's output."""
         self._log.flush()
         return Path(self._log.name).read_text(errors="replace")[-800:].strip()
 
     def ask(self, path: str) -> str:
-        """The body of a GET."""
+        """Send a GET and return the body of its answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", path)
@@ -97,7 +97,7 @@ class Server:
 
     @property
     def streams(self) -> int:
-        """How many streams it says are open."""
+        """Ask the server how many streams are open."""
         text = self.ask("/health")
         if text.startswith("{"):
             return int(json.loads(text)["streams"])
@@ -105,7 +105,7 @@ class Server:
         return int(found[1]) if found else -1
 
     def await_streams(self, count: int, limit: float = 30.0) -> float | None:
-        """Seconds until so many streams are open; None when that does not come to pass."""
+        """Wait until so many streams are open, and return the seconds; None when that never happens."""
         began = time.monotonic()
         while self.streams != count:
             if time.monotonic() - began > limit:
@@ -129,10 +129,18 @@ def _free_port() -> int:
 
 
 class Generator:
-    """sseload on a server: one command, one answer."""
+    """The process of sseload, for one server: each command gets one answer."""
 
-    def __init__(self, server: Server, *, publishers: int = 8, progress: bool = False) -> None:
-        command = [str(build("sseload")), str(server.port), "--publishers", str(publishers)]
+    def __init__(
+        self,
+        server: Server,
+        *,
+        path: str = "/events",
+        publishers: int = 8,
+        progress: bool = False,
+    ) -> None:
+        command = [str(build("sseload")), str(server.port), "--path", path]
+        command += ["--publishers", str(publishers)]
         self._process = subprocess.Popen(
             command + ["--progress"] * progress, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -156,7 +164,7 @@ class Generator:
         self._process.stdout.close()
 
     def ask(self, command: str) -> dict[str, Any]:
-        """Give a command; its answer.
+        """Give a command and return its answer.
 
         Raises:
             Failed: the generator has ended, or does not answer.
@@ -178,7 +186,7 @@ class Generator:
         return answer
 
     def open(self, count: int, topics: int = 1, *, pending: int = 0) -> dict[str, Any]:
-        """Open readers, and wait until the server says that it has them all.
+        """Open readers, and wait until the server says that all of them are there.
 
         Args:
             pending: how many may be connecting at a time; 0 for all at once.

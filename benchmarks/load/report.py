@@ -1,4 +1,4 @@
-"""A run as text, to be read in a terminal."""
+"""Writes a run as text, for a terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.load.measure import median, paired
+from benchmarks.load.servers import BEFORE
 
 __all__ = ["text"]
 
@@ -14,7 +15,7 @@ AGAINST = ("nchan", "sse-starlette/uvicorn", "floor")
 
 
 def text(found: Found) -> str:
-    """All tables of a run (see `run.run`)."""
+    """Write all tables of a run (see `run.run`)."""
     parts: list[str] = []
     for readers, cells in found.get("fanout", {}).items():
         parts += [f"Fan-out, {int(readers):,} readers, events of 100 B, publishes by POST", ""]
@@ -38,6 +39,13 @@ def text(found: Found) -> str:
     ):
         if found.get(name):
             parts += [title, "", *_table(rows(found[name])), ""]
+    if found.get("before"):
+        parts += [
+            "This checkout and another one, in turn",
+            "",
+            *_table(_before(found["before"])),
+            "",
+        ]
     parts += _rest(found)
     if found.get("failed"):
         parts += ["Failed:", *(f"  {fault}" for fault in found["failed"]), ""]
@@ -85,7 +93,7 @@ def _fanout(cells: Found) -> list[list[str]]:
 
 
 def _turns(cells: Found) -> list[list[str]]:
-    """Who took turns, and what each is as a multiple of the floor, or of sse-starlette, in the phases beside."""
+    """Write the contenders that took turns, each as a multiple of the floor or of sse-starlette in the next phases."""
     phases = list(dict.fromkeys(phase for cell in cells.values() for phase in cell))
     rows = [["", *(head for p in phases for head in _turn_heads(p)), "CPU us", "turns"]]
     for name, cell in cells.items():
@@ -108,12 +116,44 @@ def _turn_heads(phase: str) -> tuple[str, str]:
     return name, "x"
 
 
+_COMPARED = (  # what a row is called, the phase, the value, and what it is divided by
+    ("single events, k deliveries/s", "single", "rate", 1000.0),
+    ("single events, us of CPU a delivery", "single", "cost", 1.0),
+    ("bursts, k deliveries/s", "burst", "rate", 1000.0),
+    ("bursts, us of CPU a delivery", "burst", "cost", 1.0),
+    ("60,000 deliveries/s, p50 ms", "at 60000", "p50", 1.0),
+    ("60,000 deliveries/s, p99 ms", "at 60000", "p99", 1.0),
+    ("connects at once, us of CPU each", "connects", "cost", 1.0),
+    ("connects at once, s for all", "connects", "seconds", 1.0),
+    ("idle stream, KiB", "memory", "rss", 1.0),
+)
+
+
+def _before(cells: Found) -> list[list[str]]:
+    """Write the figures of both checkouts, and the median ratios of this one's to their neighbours in time."""
+    rows = [["", "before", "after", "after / before", "pairs"]]
+    old, new = cells.get(BEFORE, {}), cells.get("fastsse", {})
+    for what, phase, value, scale in _COMPARED:
+        pair = old.get(phase, []), new.get(phase, [])
+        figures = [median(results, value) for results in pair]
+        ratio = paired(pair[1], pair[0], value)
+        rows.append(
+            [
+                what,
+                *("-" if figure is None else f"{figure / scale:.2f}" for figure in figures),
+                "-" if ratio is None else f"{ratio:.3f}",
+                str(min(map(len, pair))),
+            ]
+        )
+    return rows
+
+
 def _short_name(name: str) -> str:
     return {"sse-starlette/uvicorn": "sse-st."}.get(name, name)
 
 
 def _against(cell: Found, other: Found | None) -> str:
-    """Single and burst as multiples of another's."""
+    """Write singles and bursts as multiples of another contender's."""
     if other is None or "single" not in other:
         return "-"
     pair = (cell[phase]["rate"] / max(1.0, other[phase]["rate"]) for phase in ("single", "burst"))

@@ -1,4 +1,4 @@
-"""One run: every scenario, contender by contender, interleaved in rounds; what comes out is one dict, for JSON."""
+"""Makes one run: every scenario, contender by contender, interleaved in rounds. The result is one dict, for JSON."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks.load import instructions, machine, scenarios
 from benchmarks.load.build import Unavailable, build
 from benchmarks.load.measure import median, medians
 from benchmarks.load.scenarios import Plan, kept
-from benchmarks.load.servers import CONTENDERS, Contender
+from benchmarks.load.servers import BEFORE, CONTENDERS, Contender, of_checkout
 
 __all__ = ["SCENARIOS", "run"]
 
@@ -31,14 +32,14 @@ SCENARIOS = (
     "instructions",
 )
 
-# Who is in what, beside fastsse: in a quick run, and in a full one.
+# The contenders of each scenario, beside fastsse: in a quick run, and in a full one.
 _FANOUT = {
     1000: (
         ("floor", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian", "FastAPI/uvicorn",
-         "fastsse/uvicorn", "fastsse wrapped", "fastsse direct", "sse-starlette wrapped"),
+         "fastsse/uvicorn", "fastsse wrapped", "fastsse bypass", "sse-starlette wrapped"),
         ("floor", "floor joined", "nchan", "fastsse", "sse-starlette/uvicorn", "sse-starlette/granian",
          "FastAPI/uvicorn", "aiohttp-sse", "better-sse/node", "fastsse/uvicorn", "fastsse wrapped",
-         "fastsse direct", "sse-starlette wrapped"),
+         "fastsse bypass", "sse-starlette wrapped"),
     ),
     5000: (
         ("floor", "nchan", "fastsse", "sse-starlette/uvicorn"),
@@ -46,7 +47,7 @@ _FANOUT = {
          "better-sse/node", "fastsse/uvicorn"),
     ),
 }  # fmt: skip
-# Who takes turns with whom, and whether by the clock, too.
+# The contenders that take turns with each other, and whether they are also loaded by the clock.
 _TURNS = {
     1000: ((("floor", "nchan", "fastsse"), True),
            (("sse-starlette/uvicorn", "fastsse/uvicorn", "fastsse wrapped", "sse-starlette wrapped"), False)),
@@ -71,14 +72,21 @@ Found = dict[str, Any]
 Say = Callable[[str], None]
 
 
-def run(plan: Plan, wanted: Iterable[str], only: Iterable[str], say: Say) -> Found:
-    """Measure.
+def run(
+    plan: Plan,
+    wanted: Iterable[str],
+    only: Iterable[str],
+    say: Say,
+    before: Path | None = None,
+) -> Found:
+    """Measure the scenarios of one run.
 
     Args:
         plan: how much of everything.
         wanted: names of `SCENARIOS`.
         only: names of contenders; all when empty.
-        say: told what is being measured.
+        say: called with a line about each thing that is measured.
+        before: another checkout, whose `fastsse serve` is compared with this one's beside the scenarios.
 
     Raises:
         Unavailable: the generator cannot be built.
@@ -87,6 +95,8 @@ def run(plan: Plan, wanted: Iterable[str], only: Iterable[str], say: Say) -> Fou
     session = _Session(plan, tuple(only), say)
     for name in wanted:
         getattr(session, name)()
+    if before is not None:
+        session.compare(of_checkout(before))
     return session.found
 
 
@@ -96,6 +106,7 @@ class _Session:
     def __init__(self, plan: Plan, only: tuple[str, ...], say: Say) -> None:
         self._plan = plan
         self._only = only
+        self._contenders = dict(CONTENDERS)
         self._say = say
         self._began = time.monotonic()
         self.found: Found = {
@@ -111,12 +122,12 @@ class _Session:
         }
 
     def _present(self, names: Iterable[str]) -> list[Contender]:
-        """Those of `names` that are wanted and installed."""
+        """Select the names that this run asks for and that are installed."""
         present: list[Contender] = []
         for name in names:
             if self._only and name not in self._only:
                 continue
-            contender = CONTENDERS[name]
+            contender = self._contenders[name]
             try:
                 contender.needs()
             except Unavailable as how:
@@ -127,7 +138,7 @@ class _Session:
         return present
 
     def _measure(self, what: str, name: str, measure: Callable[[], Found]) -> Found | None:
-        """The result; None when it failed, and that is written down."""
+        """Measure one thing and return the result; note a failure and return None."""
         self._say(f"{time.monotonic() - self._began:5.0f} s  {what}: {name}")
         result = kept(measure, name)
         if "fault" in result:
@@ -138,7 +149,7 @@ class _Session:
     def _rounds(
         self, what: str, names: tuple[str, ...], measure: Callable[[Contender], Found]
     ) -> dict[str, list[Found]]:
-        """Each contender's results: all are measured once, then all again, as often as there are rounds."""
+        """Gather each contender's results: all are measured once, then all again, as often as there are rounds."""
         cells: dict[str, list[Found]] = {}
         present = self._present(names)
         for number in range(self._plan.rounds):
@@ -176,7 +187,7 @@ class _Session:
         clock: bool,
         cells: dict[str, dict[str, list[Found]]],
     ) -> None:
-        """Add to `cells` what each has done, phase by phase."""
+        """Let contenders take turns, and add to `cells` what each has done, phase by phase."""
         together = ", ".join(contender.name for contender in present)
         for number in range(self._plan.rounds if len(present) > 1 else 0):
             what = f"in turn, {readers} readers, round {number + 1} of {self._plan.rounds}"
@@ -187,7 +198,7 @@ class _Session:
                     cells.setdefault(name, {}).setdefault(phase, []).extend(results)
 
     def _note_faults(self, what: str, cells: dict[str, list[Found]]) -> None:
-        """A figure with lost or doubled events is worth nothing: say so."""
+        """Note the faults of a phase, because a figure with lost or doubled events is worth nothing."""
         for name, rounds in cells.items():
             for one in rounds:
                 for phase, result in one.items():
@@ -201,6 +212,20 @@ class _Session:
             )
             if result is not None:
                 self.found["inside"] = result
+
+    def compare(self, before: Contender) -> None:
+        """Hold this checkout's server against another one's: phases in turn, fresh processes in alternating rounds."""
+        self._contenders[BEFORE] = before
+        pair = (BEFORE, "fastsse")
+        cells: dict[str, dict[str, list[Found]]] = {}
+        self._take_turns(1000, self._present(pair), True, cells)
+        for name, measure in (
+            ("connects", lambda c: scenarios.storm(c, self._plan.storm, self._plan)),
+            ("memory", lambda c: scenarios.memory(c, self._plan.storm, self._plan)),
+        ):
+            for contender, rounds in self._rounds(f"before, {name}", pair, measure).items():
+                cells.setdefault(contender, {})[name] = rounds
+        self.found["before"] = cells
 
     def storm(self) -> None:
         cells = self._rounds(
@@ -258,7 +283,7 @@ class _Session:
 
 
 def _merge(rounds: list[Found]) -> Found:
-    """The medians of one contender's rounds."""
+    """Take the medians of one contender's rounds."""
     merged: Found = {"rss": {"value": median(rounds, "rss")}}
     phases = {phase: None for one in rounds for phase in one if isinstance(one[phase], dict)}
     for phase in phases:

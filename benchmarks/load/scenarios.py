@@ -1,4 +1,4 @@
-"""What is done to a server, and what is written down of it. Each takes a contender and starts it anew."""
+"""The scenarios: what is done to a server, and what is measured of it. Each starts its contender anew."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 SIZE = 100  # bytes of an event's data
-TURN = 1.0  # s of a phase of those who take turns
+TURN = 1.0  # s of a phase of contenders that take turns
 TURN_RATE = 60_000  # deliveries a second, by the clock
 STALL_SIZE = 10_000
 STALL_RATE = 100  # events a second
@@ -43,18 +43,18 @@ Result = dict[str, Any]
 
 
 class Plan(NamedTuple):
-    """How much of everything.
+    """How much of everything a run does.
 
     Attributes:
-        rounds: of what is done with fresh processes and compared by medians.
-        seconds: of a phase.
-        turns: of those who take turns, in each round.
-        tries: of a phase that others disturb.
+        rounds: how often a scenario is measured with fresh processes; medians are compared.
+        seconds: how long a phase lasts.
+        turns: phases of each contender that takes turns, in each round.
+        tries: how often a phase is repeated when others disturb it.
         rates: deliveries a second, by the clock.
         idle: seconds of heartbeats.
-        stall: seconds.
-        storm: readers who come at once.
-        full: all contenders in every scenario.
+        stall: seconds without reading.
+        storm: readers that come at once.
+        full: True for all contenders in every scenario.
     """
 
     rounds: int = 3
@@ -72,7 +72,7 @@ QUICK = Plan(rounds=1, seconds=1.0, turns=3, tries=2, rates=(60_000,), idle=16.0
 
 
 def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
-    """One topic, `readers` readers: one event at a time, 16 at a time, then by the clock."""
+    """Publish to one topic with `readers` readers: one event at a time, 16 at a time, then by the clock."""
     with Server(contender) as server, Generator(server) as load:
         before = _settled_rss(server, load)
         load.open(readers, pending=16)
@@ -84,7 +84,7 @@ def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
             if result[name]["rate"] < 3 * readers:
                 length = (
                     3 * plan.seconds
-                )  # else it has not served one burst before the time is over
+                )  # a slow server would otherwise not have served one burst before the time is over
         for rate in plan.rates:
             if rate > 1.2 * result["burst"]["rate"]:
                 continue  # it would only show how long the queue gets
@@ -96,12 +96,12 @@ def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
 def turns(
     contenders: Sequence[Contender], readers: int, plan: Plan, *, clock: bool
 ) -> dict[str, Result]:
-    """All servers up at once, and short phases in turn: a machine's slow minutes are slow for all of them.
+    """Run all servers at once, in short phases in turn, so that a slow minute of the machine is slow for all.
 
-    By contender and phase, its phases one after the other: those of the same place are to be compared.
+    Returns the phases of each contender and kind, in order; those with the same index are to be compared.
 
     Args:
-        clock: by the clock, too: for who can keep up.
+        clock: add phases by the clock, for contenders that can keep up.
     """
     commands = {"single": f"window 1 {TURN} {SIZE}", "burst": f"window 16 {TURN} {SIZE}"}
     if clock:
@@ -127,7 +127,7 @@ def _repeat(server: Server, load: Generator, plan: Plan, command: str) -> Result
 
 
 def _settled_rss(server: Server, load: Generator) -> int:
-    """Resident bytes of a server that has served somebody: what it needs at first is no reader's."""
+    """Read the resident bytes of a server that has served a reader, whose first needs belong to no reader."""
     load.open(20)
     load.ask(f"window 4 0.2 {SIZE}")
     load.ask("close")
@@ -137,7 +137,7 @@ def _settled_rss(server: Server, load: Generator) -> int:
 
 
 def storm(contender: Contender, readers: int, _plan: Plan) -> Result:
-    """All come at once, stay a moment, and leave at once."""
+    """Let all readers come at once, stay a moment, and leave at once."""
     with Server(contender) as server, Generator(server) as load:
         before = _settled_rss(server, load)
         buffers = machine.connection_memory()
@@ -162,7 +162,7 @@ def storm(contender: Contender, readers: int, _plan: Plan) -> Result:
 
 
 def memory(contender: Contender, readers: int, _plan: Plan) -> Result:
-    """What one idle reader holds, without what a storm of them leaves behind: they come a few at a time."""
+    """Measure what one idle reader holds. Readers come a few at a time, because a storm leaves memory behind."""
     with Server(contender) as server, Generator(server) as load:
         before = _settled_rss(server, load)
         load.open(readers, pending=16)
@@ -171,7 +171,7 @@ def memory(contender: Contender, readers: int, _plan: Plan) -> Result:
 
 
 def idle(contender: Contender, readers: int, plan: Plan) -> Result:
-    """Nothing is published: what do the heartbeats cost, and what does a reader hold?"""
+    """Publish nothing, and measure what heartbeats cost and what a reader holds."""
     with Server(contender) as server, Generator(server) as load:
         before = _settled_rss(server, load)
         load.open(readers)
@@ -187,7 +187,7 @@ def idle(contender: Contender, readers: int, plan: Plan) -> Result:
 
 
 def stalled(contender: Contender, plan: Plan, *, readers: int = 100, stalls: int = 20) -> Result:
-    """Some stop to read for a while, then go on; what do the others see, and what does the server hold?"""
+    """Let some readers stop reading for a while; measure what the others see and what the server holds."""
     with Server(contender) as server, Generator(server) as load:
         load.open(readers)
         filled = 0
@@ -225,7 +225,7 @@ def _ours(contender: Contender) -> bool:
 
 
 def topics(contender: Contender, count: int, plan: Plan) -> Result:
-    """Many topics with one reader each, published to in turn: events a second and CPU for each."""
+    """Publish in turn to many topics with one reader each; measure events a second and CPU for each."""
     with Server(contender) as server, Generator(server) as load:
         load.open(count, count)
         load.ask(f"window 16 {plan.seconds / 2} {SIZE}")
@@ -233,20 +233,20 @@ def topics(contender: Contender, count: int, plan: Plan) -> Result:
 
 
 def replay(contender: Contender, readers: int, back: int, _plan: Plan) -> Result:
-    """All readers come back at once with the same old id: seconds until they have what they missed."""
+    """Let all readers come back at once with an old id; measure the seconds until they have what they missed."""
     with Server(contender) as server, Generator(server) as load:
         load.open(readers)
         published = 0
         while published <= back:
             published += load.ask(f"window 16 0.5 {SIZE}")["published"]
         answer = phase(server, load, f"replay {back}")
-        # The readers of before are gone, their streams' ends are not what is asked for.
+        # The earlier readers have gone; the ends of their streams are not part of the measurement.
         answer["faults"].pop("ended", None)
         return answer
 
 
 def _probed(server: Server, load: Generator, command: str) -> Result:
-    """A phase, with the microseconds that a send has cost the publisher's loop."""
+    """Run a phase, and add the microseconds that a send has cost the publisher's loop."""
     server.ask("/probe")
     result = phase(server, load, command)
     spent = json.loads(server.ask("/probe"))
@@ -260,7 +260,7 @@ def _probed(server: Server, load: Generator, command: str) -> Result:
 
 
 class Share(NamedTuple):
-    """Who used the server's CPU, as shares of 1."""
+    """The parts of the server's CPU time, as shares of 1."""
 
     kernel: float
     server: float
@@ -268,7 +268,7 @@ class Share(NamedTuple):
 
 
 def inside(contender: Contender, readers: int, plan: Plan, *, share: bool = True) -> Result:
-    """What only the server itself can tell: the pump's cost, tasks, and Python's share by perf.
+    """Measure what only the server itself can tell: the pump's cost, tasks, and Python's share by perf.
 
     The contender must answer ``GET /probe``.
     """
@@ -333,7 +333,7 @@ def _owner(name: str) -> str:
 
 
 def kept(measure: Callable[[], Result], name: str) -> Result:
-    """The result, or what went wrong in its place, with whose it is."""
+    """Return the result, or what went wrong in its place, with the contender's name."""
     try:
         return measure()
     except (Failed, OSError, subprocess.TimeoutExpired) as error:

@@ -2,13 +2,13 @@
  *
  *     sseload PORT [--host ADDRESS] [--path PATH] [--publishers N] [--progress]
  *
- * It opens N readers (GET, as an EventSource does) and publishes to the same server (POST on connections that are kept
- * alive), so what a publish costs the server is part of the price. The data of an event is
+ * sseload opens N readers (GET, as an EventSource does) and publishes to the same server (POST on connections that are
+ * kept alive), so the cost of a publish is part of what is measured. The data of an event is
  *
  *     @<CLOCK_MONOTONIC, ns, 16 hex digits><number, 8 hex digits>xxxx…
  *
- * Every event that every reader gets is checked: of one topic all readers must see the same events in the same order,
- * none twice, none left out. The first to reach a place of a topic's log says what stands there.
+ * Every event that every reader gets is checked: all readers of a topic must see the same events in the same order,
+ * none twice, none left out. The first reader to reach a place of a topic's log decides which event stands there.
  *
  * Commands come on stdin, one a line; each is answered by a line of JSON on stdout. The end of stdin ends the process.
  *
@@ -20,6 +20,7 @@
  *     stall K                      K readers stop reading; their deliveries are not timed until the next phase
  *     resume SECONDS               they go on; wait until every reader has everything
  *     wait SECONDS                 read on, and count comments
+ *     take SECONDS                 read on, and count events, whatever their data
  *     replay BACK                  close all readers and open as many with the id that stood BACK events ago
  *     close                        close all readers
  */
@@ -136,7 +137,7 @@ static double quantile(const struct histogram *h, double share)
     return 0;
 }
 
-/* --- what is known of events and topics --------------------------------------------------------------------------- */
+/* --- events and topics -------------------------------------------------------------------------------------------- */
 
 struct event {
     int topic;
@@ -166,6 +167,7 @@ struct reader {
     enum { SIZE, EXTENSION, CONTENT, AFTER, OVER, PLAIN } framing; /* of the body */
     bool stalled, late; /* does not read; did not, so its deliveries are not timed */
     bool marked;        /* the event under way has data of ours */
+    bool filled;        /* the event under way has data */
     int topic, next;    /* place in the topic's log that comes next */
     int number;         /* of the event under way */
     uint64_t sent;
@@ -208,7 +210,7 @@ static struct {
     int first; /* number of the phase's first event */
     uint64_t began, counted_until;
     uint64_t delivered, after, late, reads, bytes; /* in time; when it was over; to those who had stalled */
-    uint64_t lost, doubled, foreign, gaps, comments, ended, errors, posts;
+    uint64_t lost, doubled, foreign, gaps, comments, events, ended, errors, posts;
     int under_way;
     struct histogram delay, post;
     struct rusage before;
@@ -342,10 +344,14 @@ static void take_line(struct reader *r, const char *line, size_t length, uint64_
     if (length == 0) {
         if (r->marked)
             deliver(r, at);
-        r->marked = false;
+        phase.events += r->filled;
+        r->marked = r->filled = false;
     } else if (line[0] == ':') {
         phase.comments++;
-    } else if (length >= 5 + MARKED && !memcmp(line, "data:", 5)) {
+    } else if (length >= 5 && !memcmp(line, "data:", 5)) {
+        r->filled = true;
+        if (length < 5 + MARKED)
+            return;
         const char *value = line + 5;
         const char *end = line + length;
         value += *value == ' ';
@@ -368,7 +374,7 @@ static void take_line(struct reader *r, const char *line, size_t length, uint64_
     }
 }
 
-/* Lines end with LF, CRLF or CR; a CR that no LF follows is rare enough to be looked for last. */
+/* Lines end with LF, CRLF or CR. A CR without an LF after it is rare, so it is searched for last. */
 static void take_lines(struct reader *r, const char *line, size_t length, uint64_t at)
 {
     const char *lone;
@@ -382,8 +388,8 @@ static void take_lines(struct reader *r, const char *line, size_t length, uint64
     take_line(r, line, length, at);
 }
 
-/* Take the chunked framing out, in place: the content of [raw, raw + n) is appended to what ends at raw. A first slice
- * with nothing before it stays where it is. Returns where the content begins, and its end through `end`. */
+/* Remove the chunked framing in place: append the content of [raw, raw + n) to the content that ends at raw. A first
+ * slice with nothing before it stays in its place. Returns the beginning of the content, and its end through `end`. */
 static char *unframe(struct reader *r, char *raw, size_t n, size_t carried, char **end)
 {
     char *begin = raw - carried;
@@ -444,7 +450,7 @@ static void take_body(struct reader *r, char *raw, size_t n, size_t carried, uin
     keep(r, p, (size_t)(end - p));
 }
 
-/* The head of the response: false when it says that there is no stream. */
+/* Read the head of the response. Returns false when there is no stream. */
 static bool take_head(struct reader *r, char *raw, size_t n, size_t carried, uint64_t at)
 {
     char *begin = raw - carried;
@@ -568,7 +574,7 @@ static void publish(struct publisher *p, int topic, uint64_t due, size_t size)
     }
 }
 
-/* Whether the answer is whole. */
+/* Return true when the answer is whole. */
 static bool answer_is_whole(struct publisher *p)
 {
     p->answer[p->answered] = 0;
@@ -619,7 +625,7 @@ static void show_progress(void)
         all.open, all.event_count - phase.first, phase.delivered);
 }
 
-/* One turn: wait at most `timeout` ms, and do what is ready. Returns whether a command waits. */
+/* Take one turn: wait at most `timeout` ms, and do what is ready. Returns true when a command waits. */
 static bool turn(int timeout)
 {
     struct epoll_event ready[BATCH];
@@ -653,7 +659,7 @@ static void alarm_at(uint64_t at)
     timerfd_settime(all.timer.fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
-/* Whether every reader that reads has everything. */
+/* Return true when every reader that reads has everything. */
 static bool settled(void)
 {
     for (int i = 0; i < all.publisher_count; i++)
@@ -689,12 +695,12 @@ static void answer(const char *what, double elapsed, bool whole)
     printf("{\"command\": \"%s\", \"seconds\": %.6f, \"open\": %d, \"published\": %d, \"posts\": %" PRIu64
            ", \"errors\": %" PRIu64 ", \"delivered\": %" PRIu64 ", \"after\": %" PRIu64 ", \"late\": %" PRIu64 ", \"reads\": %" PRIu64
            ", \"bytes\": %" PRIu64 ", \"settled\": %s, \"lost\": %" PRIu64 ", \"doubled\": %" PRIu64
-           ", \"foreign\": %" PRIu64 ", \"gaps\": %" PRIu64 ", \"comments\": %" PRIu64 ", \"ended\": %" PRIu64
+           ", \"foreign\": %" PRIu64 ", \"gaps\": %" PRIu64 ", \"comments\": %" PRIu64 ", \"events\": %" PRIu64 ", \"ended\": %" PRIu64
            ", \"refused\": %d, \"failed\": %d, \"p50\": %.3f, \"p90\": %.3f, \"p99\": %.3f, \"max\": %.3f"
            ", \"post_p50\": %.3f, \"post_p99\": %.3f, \"cpu\": %.3f}\n",
         what, elapsed, all.open, all.event_count - phase.first, phase.posts, phase.errors, phase.delivered,
         phase.after, phase.late, phase.reads, phase.bytes, whole ? "true" : "false", phase.lost, phase.doubled, phase.foreign,
-        phase.gaps, phase.comments, phase.ended, all.refused, all.failed, quantile(&phase.delay, .5),
+        phase.gaps, phase.comments, phase.events, phase.ended, all.refused, all.failed, quantile(&phase.delay, .5),
         quantile(&phase.delay, .9), quantile(&phase.delay, .99), (double)phase.delay.longest / 1e6,
         quantile(&phase.post, .5), quantile(&phase.post, .99), cpu_since(&phase.before));
     fflush(stdout);
@@ -716,7 +722,7 @@ static int settled_readers(void)
     return all.opened + all.refused + all.failed;
 }
 
-/* Begin to connect, with at most `pending` on their way; what is ready is done in between, as in a real storm. */
+/* Begin to connect, with at most `pending` under way; do what is ready in between, as in a real storm. */
 static void open_readers(int count, int place, int pending)
 {
     all.readers = grown(NULL, (size_t)(count ? count : 1) * sizeof *all.readers);
@@ -765,7 +771,7 @@ static void command_open(int count, int topics, int pending)
     answer("open", seconds(now() - phase.began), all.opened == all.count);
 }
 
-/* Leave out what was published after its place, so that no reader waits for it. */
+/* Leave out the events that were published after the reader's place, so that no reader waits for them. */
 static void command_replay(int back)
 {
     static char id[ID];
@@ -863,7 +869,8 @@ static void command_resume(double limit)
     answer("resume", seconds(now() - phase.began), whole);
 }
 
-/* It looks now and then and sleeps between: to wake a reader that waits is dear, and elsewhere no server's work. */
+/* Look now and then and sleep in between, because waking a waiting reader is expensive, and would be charged to the
+ * server, which does not wake readers elsewhere. */
 static void command_wait(double length)
 {
     const struct timespec nap = {.tv_nsec = 10 * 1000 * 1000};
@@ -874,6 +881,16 @@ static void command_wait(double length)
         nanosleep(&nap, NULL);
     }
     answer("wait", length, true);
+}
+
+static void command_take(double length)
+{
+    begin_phase();
+    uint64_t until = phase.began + (uint64_t)(length * (double)SECOND);
+    alarm_at(until);
+    while (now() < until)
+        turn(-1);
+    answer("take", seconds(now() - phase.began), true);
 }
 
 static void command_close(void)
@@ -902,6 +919,8 @@ static void obey(const char *line)
         command_resume(x);
     else if (sscanf(line, "wait %lf", &x) == 1)
         command_wait(x);
+    else if (sscanf(line, "take %lf", &x) == 1)
+        command_take(x);
     else if (sscanf(line, "replay %d", &a) == 1)
         command_replay(a);
     else if (!strcmp(line, "close"))

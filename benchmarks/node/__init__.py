@@ -1,6 +1,6 @@
 """npm's eventsource-parser, in a node process of its own that stays for the whole run.
 
-It is not pinned to our core: V8 compiles and collects in threads of its own, and is better for it.
+The process is not pinned to our core, because V8 compiles and collects garbage in threads of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WARM_UP = 300_000_000  # nanoseconds of reading before the first sample, so that
 
 
 def installed(package: str) -> str | None:
-    """Why `package` cannot be asked, or None."""
+    """Return why `package` cannot be used, or None when it can."""
     if shutil.which("node") is None:
         return "node is not installed"
     if not (HERE / "node_modules" / package).is_dir():
@@ -33,7 +33,7 @@ def installed(package: str) -> str | None:
 
 
 class Node:
-    """The process. It begins with every processor that this one has, whatever we are pinned to now."""
+    """The node process, started on every processor that this process may use, whatever that is pinned to now."""
 
     def __init__(self, package: str, processors: Iterable[int] | None) -> None:
         here = os.sched_getaffinity(0) if processors is not None else None

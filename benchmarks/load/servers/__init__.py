@@ -1,8 +1,8 @@
-"""Who is measured: fastsse, its peers and the floor, each started as its own documentation says.
+"""The contenders: fastsse, its peers and the floor, each started as its own documentation says.
 
-All speak the same little protocol: ``GET /events?topic=…`` is an event stream, ``POST /events?topic=…`` publishes its
-body, ``GET /health`` says how many streams are open. A peer that is not installed is left out, with the line that
-installs it.
+All speak one small protocol: ``GET /events?topic=…`` is an event stream, ``POST /events?topic=…`` publishes its
+body, ``GET /health`` says how many streams are open. A peer that is not installed is left out, and the report names
+the line that installs it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,26 @@ from typing import NamedTuple
 
 from benchmarks.load.build import Unavailable, build
 
-__all__ = ["CONTENDERS", "FILES", "Contender"]
+__all__ = [
+    "BEFORE",
+    "CONTENDERS",
+    "FILES",
+    "Contender",
+    "describe_fastsse",
+    "needs_packages",
+    "of_checkout",
+    "run_granian",
+    "run_uvicorn",
+    "versions_of",
+]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 MODULES = "benchmarks.load.servers"
-FILES = 20_000  # descriptors that a server may want
+FILES = 20_000  # descriptors that a server may need
 STREAMS = 12_000  # streams that fastsse lets in
 BROADCAST = "fastsse.broadcast.app:app"
+BEFORE = "fastsse before"  # what another checkout serves
 
 Command = list[str]
 
@@ -34,9 +46,9 @@ class Contender(NamedTuple):
     """One server.
 
     Attributes:
-        name: as in the tables.
-        command: what starts it, from a free port and a folder of its own.
-        version: what it is.
+        name: the name in the tables.
+        command: makes the command that starts it, from a free port and a folder of its own.
+        version: describes what is measured.
         needs: raises `Unavailable`, with the line that installs what is missing.
         environment: variables of its own.
     """
@@ -48,7 +60,9 @@ class Contender(NamedTuple):
     environment: Mapping[str, str] = {}
 
 
-def _packages(install: str, *names: str) -> Callable[[], object]:
+def needs_packages(install: str, *names: str) -> Callable[[], object]:
+    """Make a `needs` that looks for distributions, and gives the line that installs them."""
+
     def needs() -> None:
         for name in names:
             try:
@@ -59,12 +73,13 @@ def _packages(install: str, *names: str) -> Callable[[], object]:
     return needs
 
 
-def _versions(*names: str) -> Callable[[], str]:
+def versions_of(*names: str) -> Callable[[], str]:
+    """Make a `version` that names distributions with their versions."""
     return lambda: ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 
-def _granian(target: str) -> Callable[[int, Path], Command]:
-    """granian as `fastsse serve` starts it, for who is not started by that."""
+def run_granian(target: str) -> Callable[[int, Path], Command]:
+    """Make the command of granian with the flags of `fastsse serve`, for another application."""
 
     def command(port: int, _folder: Path) -> Command:
         start = [
@@ -85,7 +100,9 @@ def _granian(target: str) -> Callable[[int, Path], Command]:
     return command
 
 
-def _uvicorn(target: str) -> Callable[[int, Path], Command]:
+def run_uvicorn(target: str) -> Callable[[int, Path], Command]:
+    """Make the command of uvicorn at its fastest: uvloop and httptools."""
+
     def command(port: int, _folder: Path) -> Command:
         start = [
             sys.executable,
@@ -98,16 +115,16 @@ def _uvicorn(target: str) -> Callable[[int, Path], Command]:
             str(port),
         ]
         start += ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--backlog", "4096"]
-        # Or it may close on a publisher that was just to speak.
+        # Otherwise uvicorn may close a connection just when the publisher uses it.
         start += ["--timeout-keep-alive", "120"]
         return [*start, "--no-access-log", "--log-level", "warning"]
 
     return command
 
 
-def _serve(*flags: str) -> Callable[[int, Path], Command]:
+def _serve(*flags: str, python: str = sys.executable) -> Callable[[int, Path], Command]:
     def command(port: int, _folder: Path) -> Command:
-        start = [sys.executable, "-m", "fastsse", "serve", "--port", str(port), "--loop", "uvloop"]
+        start = [python, "-m", "fastsse", "serve", "--port", str(port), "--loop", "uvloop"]
         return [*start, "--max-streams", str(STREAMS), *flags]
 
     return command
@@ -117,17 +134,35 @@ def _floor(*flags: str) -> Callable[[int, Path], Command]:
     return lambda port, _folder: [str(build("floor")), str(port), *flags]
 
 
-def _fastsse() -> str:
+def describe_fastsse() -> str:
+    """Name this package's version, and whether it is compiled."""
     import fastsse
 
     return f"fastsse {fastsse.__version__}, {'compiled' if fastsse.COMPILED else 'pure'}"
+
+
+def of_checkout(folder: Path) -> Contender:
+    """Describe `fastsse serve` of another checkout of this project, run by the ``.venv`` that `make` set up there."""
+    python = folder.absolute() / ".venv" / "bin" / "python"
+
+    def needs() -> None:
+        if not python.exists():
+            raise Unavailable(f"make -C {folder} .venv/.installed")
+
+    def version() -> str:
+        command = ["git", "-C", str(folder), "log", "-1", "--format=%h"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return f"fastsse at {said.strip() or 'an unknown commit'}"
+
+    paths = {"PYTHONPATH": str(folder.absolute())}
+    return Contender(BEFORE, _serve(python=str(python)), version, needs, paths)
 
 
 # nginx with nchan
 
 
 def _nchan_module() -> Path:
-    """Where nginx keeps nchan, or where it would."""
+    """Return where nginx keeps nchan, or would keep it."""
     built = subprocess.run(["nginx", "-V"], capture_output=True, text=True, check=False).stderr
     found = re.search(r"--modules-path=(\S+)", built)
     return Path(found[1] if found else "/usr/lib/nginx/modules") / "ngx_nchan_module.so"
@@ -175,9 +210,9 @@ def _node_version() -> str:
     return f"better-sse {found[1] if found else '?'}, node {node.strip().lstrip('v')}"
 
 
-_SERVER = _packages("'fastsse-core[server]'", "granian", "uvloop", "starlette")
+_SERVER = needs_packages("'fastsse-core[server]'", "granian", "uvloop", "starlette")
 _LIMITS = {"FASTSSE_MAX_STREAMS": str(STREAMS)}
-# Room for a reader that stalls: it is to catch up, not to be ended. See `scenarios.STALL_HISTORY`.
+# Room for a reader that stalls, which shall catch up and not be ended. See `scenarios.STALL_HISTORY`.
 _ROOMY = ("--lag-bytes", str(2**30), "--lag-events", "100000", "--lag-seconds", "600",
           "--history-bytes", str(2**24), "--history-events", "20000")  # fmt: skip
 
@@ -187,55 +222,73 @@ CONTENDERS: dict[str, Contender] = {
         Contender("floor", _floor(), lambda: "C, epoll", lambda: build("floor")),
         Contender("floor joined", _floor("--batch"), lambda: "C, epoll", lambda: build("floor")),
         Contender("nchan", _nchan, _nchan_version, _needs_nchan),
-        Contender("fastsse", _serve(), _fastsse, _SERVER),
-        Contender("fastsse roomy", _serve(*_ROOMY), _fastsse, _SERVER),
-        Contender("fastsse probed", _granian(f"{MODULES}.probed:app"), _fastsse, _SERVER, _LIMITS),
+        Contender("fastsse", _serve(), describe_fastsse, _SERVER),
+        Contender("fastsse roomy", _serve(*_ROOMY), describe_fastsse, _SERVER),
         Contender(
-            "fastsse wrapped", _granian(f"{MODULES}.wrapped:app"), _fastsse, _SERVER, _LIMITS
+            "fastsse probed",
+            run_granian(f"{MODULES}.probed:app"),
+            describe_fastsse,
+            _SERVER,
+            _LIMITS,
         ),
-        Contender("fastsse direct", _granian(f"{MODULES}.direct:app"), _fastsse, _SERVER, _LIMITS),
+        Contender(
+            "fastsse wrapped",
+            run_granian(f"{MODULES}.wrapped:app"),
+            describe_fastsse,
+            _SERVER,
+            _LIMITS,
+        ),
+        Contender(
+            "fastsse bypass",
+            run_granian(f"{MODULES}.bypass:app"),
+            describe_fastsse,
+            _SERVER,
+            _LIMITS,
+        ),
         Contender(
             "fastsse/uvicorn",
-            _uvicorn(BROADCAST),
-            _fastsse,
-            _packages("uvicorn httptools uvloop", "uvicorn", "httptools", "uvloop", "starlette"),
+            run_uvicorn(BROADCAST),
+            describe_fastsse,
+            needs_packages(
+                "uvicorn httptools uvloop", "uvicorn", "httptools", "uvloop", "starlette"
+            ),
             _LIMITS,
         ),
         Contender(
             "sse-starlette/uvicorn",
-            _uvicorn(f"{MODULES}.sse_starlette_app:app"),
-            _versions("sse-starlette", "uvicorn"),
-            _packages(
+            run_uvicorn(f"{MODULES}.sse_starlette_app:app"),
+            versions_of("sse-starlette", "uvicorn"),
+            needs_packages(
                 "sse-starlette uvicorn httptools uvloop", "sse-starlette", "uvicorn", "httptools"
             ),
         ),
         Contender(
             "sse-starlette/granian",
-            _granian(f"{MODULES}.sse_starlette_app:app"),
-            _versions("sse-starlette", "granian"),
-            _packages("sse-starlette granian uvloop", "sse-starlette", "granian", "uvloop"),
+            run_granian(f"{MODULES}.sse_starlette_app:app"),
+            versions_of("sse-starlette", "granian"),
+            needs_packages("sse-starlette granian uvloop", "sse-starlette", "granian", "uvloop"),
         ),
         Contender(
             "sse-starlette wrapped",
-            _uvicorn(f"{MODULES}.sse_starlette_wrapped:app"),
-            _versions("sse-starlette", "uvicorn"),
-            _packages(
+            run_uvicorn(f"{MODULES}.sse_starlette_wrapped:app"),
+            versions_of("sse-starlette", "uvicorn"),
+            needs_packages(
                 "sse-starlette uvicorn httptools uvloop", "sse-starlette", "uvicorn", "httptools"
             ),
         ),
         Contender(
             "FastAPI/uvicorn",
-            _uvicorn(f"{MODULES}.fastapi_app:app"),
-            _versions("fastapi", "uvicorn"),
-            _packages(
+            run_uvicorn(f"{MODULES}.fastapi_app:app"),
+            versions_of("fastapi", "uvicorn"),
+            needs_packages(
                 "'fastapi>=0.135' uvicorn httptools uvloop", "fastapi", "uvicorn", "httptools"
             ),
         ),
         Contender(
             "aiohttp-sse",
             lambda port, _folder: [sys.executable, str(HERE / "aiohttp_app.py"), str(port)],
-            _versions("aiohttp-sse", "aiohttp"),
-            _packages("aiohttp-sse", "aiohttp-sse", "aiohttp"),
+            versions_of("aiohttp-sse", "aiohttp"),
+            needs_packages("aiohttp-sse", "aiohttp-sse", "aiohttp"),
         ),
         Contender(
             "better-sse/node",

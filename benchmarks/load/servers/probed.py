@@ -1,4 +1,4 @@
-"""fastsse with a look inside: ``GET /probe`` tells of tasks, and of what the pump's turns have cost since the last."""
+"""fastsse with a look inside: ``GET /probe`` counts tasks, and the cost of the pump's turns since the last request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from fastsse.broadcast.app import create_app
-from fastsse.broadcast.delivery import Delivery
+from fastsse.broadcast.hub.delivery import Delivery
 from fastsse.broadcast.settings import Settings
 
 _turn = Delivery._turn
@@ -27,7 +27,7 @@ def _timed(delivery: Delivery) -> None:
 
 Delivery._turn = _timed  # type: ignore[method-assign]
 broadcast = create_app(Settings.load())
-broadcast.outermost = True
+broadcast.keep_scope = "path"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

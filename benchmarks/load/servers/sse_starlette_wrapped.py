@@ -1,4 +1,4 @@
-"""sse-starlette behind the same middleware as `wrapped`."""
+"""sse-starlette behind the middleware of `wrapped`."""
 
 from __future__ import annotations
 

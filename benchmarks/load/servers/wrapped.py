@@ -11,7 +11,7 @@ from fastsse.broadcast.app import create_app
 
 
 class Header(BaseHTTPMiddleware):
-    """What people write it for."""
+    """Add a header, which is what people write such a middleware for."""
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         response = await call_next(request)
@@ -20,4 +20,4 @@ class Header(BaseHTTPMiddleware):
 
 
 app = Header(create_app(Settings.load()))
-tune_collector()  # as the README says of an application with many streams
+tune_collector()  # as docs/embedding.md says of an application with many streams
