@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import environment, free_port, serve, wait_for
+from support.servers import environment, free_port, serve, wait_for
 
 from fastsse import decode
 

@@ -1,21 +1,29 @@
-"""What the package offers: every `__all__` true, sorted and complete, and every module able to stand alone."""
+"""The public names of the package: every `__all__` true, sorted and complete, and every module able to stand alone."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import pytest
+from support.sources import SOURCES
 
 import fastsse
 
-PACKAGE = Path(fastsse.__file__).parent
-FACED = ["fastsse.errors", "fastsse._codec", "fastsse.streams", "fastsse.response"]
+FACED = [
+    "fastsse.errors",
+    "fastsse._codec",
+    "fastsse.streams",
+    "fastsse.response",
+    "fastsse._relay",
+]
 IMPORT = """
 import importlib, sys
 name = sys.argv[1]
@@ -27,11 +35,11 @@ except ModuleNotFoundError as error:
 except BaseException as error:
     print(repr(error))
 """
-# The same for all names, where a child costs less than an interpreter. Its parent has imported what is large,
-# and nothing of ours.
+# Imports all names, each in a child of one interpreter, which costs less than an interpreter each. The parent has
+# imported the large libraries, and nothing of ours.
 IMPORT_EACH = f"""
 import asyncio, importlib, os, sys
-for name in ("starlette.applications", "starlette.staticfiles", "prometheus_client"):
+for name in ("starlette.applications", "starlette.staticfiles", "prometheus_client", "aiohttp.web", "pydantic"):
     try:
         importlib.import_module(name)
     except ImportError:
@@ -46,18 +54,11 @@ for name in sys.argv[1:]:
 """
 
 
-def modules() -> list[str]:
-    """Every module of the package, by name."""
-    paths = sorted(PACKAGE.rglob("*.py"))
-    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
-    return [name.removesuffix(".__init__") for name in names]
-
-
-MODULES = modules()
+MODULES = [f"fastsse.{name}".removesuffix(".") for name in SOURCES]
 
 
 def load(name: str) -> ModuleType:
-    """The module; skips where it needs an extra that is not installed."""
+    """Import the module, or skip the test where an extra is not installed that the module needs."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -72,12 +73,39 @@ def order(name: str) -> tuple[int, str]:
 
 
 def defined(source: str) -> set[str]:
-    """The public functions and classes that a module defines."""
+    """Collect the public functions and classes that a module defines."""
     nodes = ast.parse(source).body
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     return {
         node.name for node in nodes if isinstance(node, kinds) and not node.name.startswith("_")
     }
+
+
+def public_things(module: ModuleType) -> list[str]:
+    """List the functions and classes that a module defines, and the methods and properties of its classes."""
+    names = sorted(defined(Path(str(module.__file__)).read_text("utf-8")))
+    return [
+        *names,
+        *(f"{name}.{member}" for name in names for member in methods_of(getattr(module, name))),
+    ]
+
+
+def methods_of(thing: object) -> list[str]:
+    """List the public methods and properties of a class; the names of a protocol speak for themselves."""
+    if not isinstance(thing, type) or getattr(thing, "_is_protocol", False):
+        return []
+    kinds = (FunctionType, classmethod, staticmethod, property, cached_property)
+    return sorted(
+        name for name, it in vars(thing).items() if isinstance(it, kinds) and name[0] != "_"
+    )
+
+
+def explained(module: ModuleType, name: str) -> bool:
+    """Return True when something has a docstring, of its own or by the method that it overrides."""
+    thing = module
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    return bool(inspect.getdoc(thing))
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
@@ -102,6 +130,11 @@ class TestEveryModule:
 
     def test_it_says_what_it_is_for(self, name: str) -> None:
         assert load(name).__doc__
+
+    def test_its_public_things_are_explained(self, name: str) -> None:
+        module = load(name)
+
+        assert [] == [member for member in public_things(module) if not explained(module, member)]
 
 
 class TestFace:
@@ -129,6 +162,23 @@ class TestFace:
 
         assert 3 == len(numbers)
 
+    def test_the_modules_that_need_asyncio_are_imported_when_they_are_asked_for(self) -> None:
+        told = run(
+            "import sys, fastsse\n"
+            "print('asyncio' in sys.modules)\n"
+            "fastsse.Block\n"
+            "print('asyncio' in sys.modules, 'fastsse.response' in sys.modules)\n"
+            "fastsse.EventSourceResponse\n"
+            "print('fastsse.response' in sys.modules)\n"
+        )
+
+        assert ["False", "True False", "True"] == told
+
+    @pytest.mark.parametrize("name", ["header", "Message", "writer", "no_such_name"])
+    def test_what_is_not_public_is_not_there(self, name: str) -> None:
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+            getattr(fastsse, name)
+
     @pytest.mark.parametrize("name", [n for n in fastsse.__all__ if not n.isupper()])
     def test_every_name_is_explained(self, name: str) -> None:
         assert getattr(fastsse, name).__doc__
@@ -145,6 +195,7 @@ def run(script: str, *names: str) -> list[str]:
     return ran.stdout.splitlines()
 
 
+@pytest.mark.timeout(400)
 def test_every_module_can_be_imported_alone() -> None:
     if hasattr(os, "fork"):
         told = run(IMPORT_EACH, *MODULES)

@@ -29,7 +29,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 class Header(BaseHTTPMiddleware):
-    """What people write it for."""
+    """Adds a header, as many middlewares of applications do."""
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         response = await call_next(request)

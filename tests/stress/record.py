@@ -1,4 +1,4 @@
-"""What was published, what each stream has got, and whether the one follows from the other.
+"""Keeps what was published and what each stream has got, and judges whether the one follows from the other.
 
 The rule: on one stream the events of its topics come in order, none twice, and none is missing between where it
 began and where it ended, unless a `gap` says so for each of the event's topics that the stream follows.
@@ -25,7 +25,7 @@ class Event(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """What a stream was told that it has missed: events of `topics` behind `after`, up to `to`."""
+    """News of a gap: the stream has missed events of `topics` after `after`, up to `to`."""
 
     after: int
     to: int
@@ -34,13 +34,13 @@ class Gap(NamedTuple):
 
 
 def position_of(id_: str) -> tuple[str, int]:
-    """An id's epoch and position."""
+    """Cut an id into its epoch and its position."""
     epoch, _, position = id_.rpartition("-")
     return epoch, int(position)
 
 
 class Log:
-    """One life of a server: what stands at which position. Publishers and readers both write it; they must agree."""
+    """The events of one life of a server, by position. Publishers and readers both write it; they must agree."""
 
     def __init__(self) -> None:
         self.epoch = ""
@@ -48,7 +48,7 @@ class Log:
         self.faults: list[str] = []
 
     def note(self, id_: str, event: Event, who: str) -> int:
-        """Somebody says that the event has this id; the position."""
+        """Note that somebody gives the event this id, and return its position."""
         epoch, position = position_of(id_)
         self.epoch = self.epoch or epoch
         if epoch != self.epoch:
@@ -60,12 +60,12 @@ class Log:
 
 
 class Taken:
-    """What one stream has got, from its opening on.
+    """The events and gaps that one stream has got, from its opening on.
 
     Attributes:
         topics: that it follows.
         begin: position of its opening.
-        from_what_is_kept: it asked for all that is kept, or was given that behind a gap: of each topic it gets the
+        from_what_is_kept: it asked for all that is kept, or was given that after a gap: of each topic it gets the
             events behind some place, which only the server knows.
         positions: of the events that it got.
         gaps: that it was told of.
@@ -81,7 +81,7 @@ class Taken:
         self.gaps: list[Gap] = []
 
     def faults(self, log: Log) -> list[str]:
-        """What breaks the rule."""
+        """List what breaks the rule."""
         found = [
             f"{self.name}: {b} comes behind {a}"
             for a, b in zip(self.positions, self.positions[1:], strict=False)
@@ -123,13 +123,13 @@ class Taken:
         )
 
     def _has_before(self, topic: str, position: int, log: Log) -> bool:
-        """Whether it got an earlier event that only this topic can have brought."""
+        """Return True when the stream got an earlier event that only this topic can have brought."""
         followed = (self.topics & set(log.events[p].topics) for p in self.positions if p < position)
         return any(topics == {topic} for topics in followed)
 
 
 class Tally(NamedTuple):
-    """What a whole run has come to."""
+    """The figures of a whole run."""
 
     seed: int
     lives: int

@@ -28,9 +28,9 @@ from typing import IO, Any, NamedTuple
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # as the tests have it
 
-from servers import environment, free_port
 from stress.record import Event, Gap, Log, Taken, Tally, position_of
 from stress.wire import Broken, Requests, Stream, open_stream, request
+from support.servers import environment, free_port
 
 TOPICS = ("a", "b", "c", "d", "bulk")
 BULK = 30_000  # bytes of a bulk event
@@ -97,13 +97,13 @@ def _limits(chance: random.Random) -> dict[str, str]:
         "lag_bytes": chance.choice(["200000", "3000000"]),
         "lag_seconds": chance.choice(["0.3", "2", "30"]),
         "slow_policy": chance.choice(["end", "skip", "latest"]),
-        "coalesce": chance.choice(["0", "0", "5"]),
+        "coalesce": chance.choice(["0", "0", "0.005"]),
     }
     return {f"FASTSSE_{name.upper()}": value for name, value in settings.items()}
 
 
 class Reader(NamedTuple):
-    """Who reads, and how."""
+    """One reader: its topics, and how it reads."""
 
     number: int
     topics: frozenset[str]
@@ -112,7 +112,7 @@ class Reader(NamedTuple):
 
 
 class Stress:
-    """A run.
+    """One run of the stress test.
 
     Args:
         seed: of everything that is left to chance.
@@ -141,7 +141,7 @@ class Stress:
         self._began = time.monotonic()
 
     async def run(self) -> Tally:
-        """Until the time is over and the life is complete."""
+        """Go on until the time is over and the life is complete."""
         telling = asyncio.create_task(self._tell())
         try:
             while time.monotonic() - self._began < self._seconds and not self._faults:
@@ -212,7 +212,7 @@ class Stress:
             await asyncio.sleep(0.02)
 
     async def _end_suddenly(self, server: Server, crowd: list[asyncio.Task[None]]) -> None:
-        """Killed in the middle of everything."""
+        """Kill the server in the middle of everything."""
         server.kill()
         self._ends["killed"] += 1
         await self._disperse(crowd)
@@ -220,7 +220,7 @@ class Stress:
     async def _end_in_order(
         self, server: Server, crowd: list[asyncio.Task[None]], tasks: int | None
     ) -> None:
-        """All leave; in the silence counts are exact and nothing is left; then SIGTERM, with streams open."""
+        """Let all leave: in the silence counts are exact and nothing is left. Then send SIGTERM, with streams open."""
         await self._disperse(crowd)
         await self._until_nobody(server, tasks)
         await self._count_exactly()
@@ -250,7 +250,7 @@ class Stress:
                 self._faults.append(f"{type(outcome).__name__}: {outcome}")
 
     async def _until_nobody(self, server: Server, tasks: int | None) -> None:
-        """No subscriber and no task is left."""
+        """Check that no subscriber and no task is left."""
         end = time.monotonic() + PATIENCE
         while True:
             _, health = await request(self._port, "GET", "/health")
@@ -269,7 +269,7 @@ class Stress:
         return int(answer["tasks"])
 
     async def _count_exactly(self) -> None:
-        """Without a stir, each reader gets each event once, and the receipt says how many there are."""
+        """Check that in the silence each reader gets each event once, and that the receipt counts the readers."""
         streams = [await open_stream(self._port, "topic=exact", None) for _ in range(10)]
         for stream in streams:
             await stream.blocks()
@@ -354,7 +354,7 @@ class Stress:
                 await asyncio.sleep(chance.choice([0, 0.01, 0.2]))
 
     async def _follow(self, reader: Reader, last: str | None, chance: random.Random) -> None:
-        """One stream, until it has been ended or the reader has had enough."""
+        """Follow one stream until it is ended or the reader has had enough."""
         query = "&".join(f"topic={topic}" for topic in sorted(reader.topics))
         query += "&labels=1" if reader.number % 3 == 0 else ""
         buffer = SMALL if reader.stalls else None
@@ -428,7 +428,7 @@ class Stress:
 
 
 def run(seed: int, seconds: float, kinds: tuple[str, ...] = KINDS, say: Any = None) -> Tally:
-    """A whole stress on a loop of its own.
+    """Run a whole stress on a loop of its own.
 
     Args:
         seed: of everything that is left to chance.

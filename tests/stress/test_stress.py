@@ -15,7 +15,7 @@ pytest.importorskip("uvicorn")
 from stress.record import Event, Gap, Log, Taken
 from stress.stress import run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.skipif(

@@ -1,6 +1,6 @@
 """The stress test's own client: HTTP and event streams over raw connections, as little of both as it needs.
 
-Nothing here is shared with fastsse, so what both misread would not go unseen.
+Nothing here is shared with fastsse, so that a fault of one is not hidden by the same fault of the other.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Stream:
         self.status = int(head.split(None, 2)[1])
 
     async def blocks(self) -> list[Block]:
-        """What the next chunk completes; `Broken` at the end of the body."""
+        """Read the next chunk and return the blocks that it completes; raise `Broken` at the end of the body."""
         self._text += await self._chunk()
         *whole, self._text = self._text.split(b"\n\n")
         return [self._read(block.decode()) for block in whole]
@@ -87,7 +87,7 @@ class Stream:
         return Block(event, "\n".join(data) if data else None, id_, comments)
 
     def leave(self) -> None:
-        """Gone at once, with whatever is on its way."""
+        """Leave at once, with whatever is on its way."""
         self._writer.transport.abort()
 
     def half_close(self) -> None:
@@ -146,14 +146,14 @@ async def open_stream(
 
 
 class Requests:
-    """Requests one after another on a connection that is kept; it is made anew when it has ended."""
+    """Sends requests one after another on a connection that is kept, and made anew when it has ended."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._ends: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, Any]:
-        """Status and JSON; `Broken` when no whole answer came: what became of the request is then unknown."""
+        """Return status and JSON; raise `Broken` when no whole answer came, and so nobody knows what was done."""
         if self._ends is None:
             self._ends = await _connect(self._port, None)
         reader, writer = self._ends
@@ -180,7 +180,7 @@ class Requests:
 
 
 async def request(port: int, method: str, target: str, body: bytes = b"") -> tuple[int, Any]:
-    """One request on a connection of its own."""
+    """Send one request on a connection of its own."""
     requests = Requests(port)
     try:
         return await requests.ask(method, target, body)

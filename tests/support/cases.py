@@ -1,6 +1,6 @@
 """The HTML standard's "Server-sent events" as a table: each rule, and each fault met elsewhere, is a row.
 
-A row says what a decoder must make of a stream; `tests/test_decoder.py` runs it whole, byte by byte and at
+A row says what a decoder must make of a stream; `tests/codec/test_decoder.py` runs it whole, byte by byte and at
 every cut, on both twins. A bug becomes a row here before it becomes a fix.
 
 Sections: 9.2.5 "Parsing an event stream" (the grammar), 9.2.6 "Interpreting an event stream" (the steps),
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from standard import MAX_RETRY
-from standard import Fields as E
+from support.standard import MAX_RETRY
+from support.standard import Fields as E
 
 
 class Case(NamedTuple):
@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """What each chunk must deliver at once, without waiting for the next one."""
+    """The events that each chunk must deliver at once, without waiting for the next one."""
 
     rule: str
     chunks: list[bytes]

@@ -19,7 +19,7 @@ KIB = 1024
 
 
 class Shape(NamedTuple):
-    """What to make for a size, what to do with it, and the size to begin with."""
+    """One input by its size: how it is made, how it is taken, and the size to begin with."""
 
     make: Callable[[int], Any]
     work: Callable[[Any, Any], object]  # twin, what was made
@@ -36,6 +36,13 @@ def split(twin: Any, chunks: list[bytes]) -> None:
     splitter = twin.LineSplitter()
     for chunk in chunks:
         splitter.feed(chunk)
+
+
+def split_blocks(twin: Any, chunks: list[bytes]) -> None:
+    splitter, joining = twin.BlockSplitter(), twin.BlockSplitter()
+    for chunk in chunks:
+        splitter.feed(chunk)
+        joining.feed_joined(chunk)
 
 
 def rejoin(_twin: Any, chunks: list[bytes]) -> None:
@@ -105,6 +112,26 @@ SHAPES = {
     "lines: one in 1 KiB chunks": Shape(lambda n: [*[b"x" * KIB] * n, b"\n"], split, 375),
     "lines: CR only": Shape(lambda n: [b"\r" * n], split, 10_000),
     "lines: CR only, by 16 bytes": Shape(lambda n: in_chunks(b"\r" * n, 16), split, 5000),
+    "blocks: one in 1 KiB chunks": Shape(
+        lambda n: [b":\n\n", *[b"x" * KIB] * n, b"\n\n"], split_blocks, 375
+    ),
+    "blocks: one of many lines in 1 KiB chunks": Shape(
+        lambda n: in_chunks(b"\n" + b"data: x\n" * n + b"\n", KIB), split_blocks, 2000
+    ),
+    "blocks: one of many lines": Shape(
+        lambda n: [b"\n", b"data: x\n" * n + b"\n"], split_blocks, 4000
+    ),
+    "blocks: CR only": Shape(lambda n: [b"\r" * n], split_blocks, 3000),
+    "blocks: CR only, by 16 bytes": Shape(lambda n: in_chunks(b"\r" * n, 16), split_blocks, 1500),
+    "blocks: blank lines, CRLF, byte by byte": Shape(
+        lambda n: in_chunks(b"\r\n" * n, 1), split_blocks, 300
+    ),
+    "blocks: many in 16-byte chunks": Shape(
+        lambda n: in_chunks(b"id: 1\nevent: e\ndata: xyz\n\n" * n, 16), split_blocks, 250
+    ),
+    "blocks: many in 1 KiB chunks, with CRLF": Shape(
+        lambda n: in_chunks(b"event: e\r\ndata: xyz\r\n\r\n" * n, KIB), split_blocks, 1000
+    ),
     "write: many lines": Shape(lambda n: "x\n" * n, lambda twin, text: twin.encode(text), 10_000),
     "write: many lines that end in CR": Shape(
         lambda n: "x\r" * n, lambda twin, text: twin.encode(text), 10_000
@@ -126,7 +153,7 @@ SHAPES = {
 }
 
 
-# What a decoder must not do: join the unfinished line and each new chunk anew.
+# A fault that the test must see: the unfinished line and each new chunk are joined anew.
 CONTROL = Shape(SHAPES["one long line in 1 KiB chunks"].make, rejoin, 375)
 
 

@@ -1,4 +1,4 @@
-"""Middlewares round an application, as people have them."""
+"""Middlewares around an application, such as people have."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Header(BaseHTTPMiddleware):
 
 
 def passed(app: Any) -> Direct:
-    """The application behind two of them, which its streams pass by."""
+    """Put the application behind two middlewares, which its streams pass by."""
     return Direct(Header(Header(app)))

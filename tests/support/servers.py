@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import selectors
 import signal
 import socket
@@ -18,11 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
+
+from support.starts import STARTS, Hung, started
 
 import fastsse
 from fastsse import Decoder, Event
@@ -39,7 +43,10 @@ __all__ = [
     "run",
     "serve",
     "serve_as",
+    "serve_command",
     "serve_granian",
+    "serve_gunicorn",
+    "serve_hypercorn",
     "serve_uvicorn",
     "unchunk",
     "wait_for",
@@ -48,6 +55,8 @@ __all__ = [
 ROOT = Path(fastsse.__file__).parents[1]
 DEADLINE = 20.0  # s: for whatever takes milliseconds on a quiet machine
 APP = "fastsse.broadcast.app:app"
+
+_random = random.SystemRandom()  # a test that seeds `random` must not choose the ports
 
 # Few readers come at the full hour: quiet streams whose bytes a test can foretell.
 QUIET = ("--heartbeat", "0", "--lifetime", "0")
@@ -92,7 +101,7 @@ class Server:
             connection.close()
 
     def publish(self, topic: str, data: str, **more: str) -> str:
-        """Publish one event; its id."""
+        """Publish one event and return its id."""
         body = urlencode({"topic": topic, "data": data, **more})
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         reply = self.request("POST", "/events", body, headers)
@@ -103,7 +112,7 @@ class Server:
         return self.request("GET", "/health").json
 
     def signal(self, signum: signal.Signals, *, group: bool = False) -> None:
-        """To the main process, or to all of its processes, as a terminal's Ctrl-C does."""
+        """Send a signal to the main process, or to all of its processes, as a terminal's Ctrl-C does."""
         (os.killpg if group else os.kill)(self.process.pid, signum)
 
     def wait(self) -> int:
@@ -139,17 +148,30 @@ class Connection:
             return await self._reader.readuntil(end)
 
     async def chunk(self) -> bytes:
-        """The next chunk of a chunked body; the last one is empty."""
+        """Read the next chunk of a chunked body; the last one is empty."""
         size = int(await self.until(b"\r\n"), 16)
         async with asyncio.timeout(DEADLINE):
             return (await self._reader.readexactly(size + 2))[:-2]
 
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Read the chunks up to the last one, which is empty and is left out."""
+        while chunk := await self.chunk():
+            yield chunk
+
     async def events(self, count: int) -> list[Event]:
-        """The next events of an event stream, those of its opening chunk first."""
+        """Read the next events of an event stream, those of its opening chunk first."""
         while len(self._events) < count:
             self._events += self._decoder.feed(await self.chunk())
         found, self._events = self._events[:count], self._events[count:]
         return found
+
+    async def read_into(self, events: list[Event]) -> None:
+        """Add the events that come to a list, until the body ends or the connection breaks."""
+        events += self._events
+        self._events = []
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while chunk := await self.chunk():
+                events += self._decoder.feed(chunk)
 
     async def open(self) -> None:
         """Read the head and the first chunk of an event stream."""
@@ -159,7 +181,7 @@ class Connection:
         self._events = self._decoder.feed(self.opening)
 
     async def to_the_end(self) -> bytes:
-        """All that comes until the server closes, as it comes."""
+        """Read all that comes until the server closes the connection."""
         async with asyncio.timeout(DEADLINE):
             return await self._reader.read()
 
@@ -198,7 +220,7 @@ class Clients:
 
 
 def unchunk(body: bytes) -> tuple[bytes, bool]:
-    """The content of a chunked body from a chunk's start, and whether its last chunk is there."""
+    """Cut a chunked body that begins with a chunk: its content, and True when the last chunk is there."""
     content = b""
     while body:
         size, _, body = body.partition(b"\r\n")
@@ -210,15 +232,16 @@ def unchunk(body: bytes) -> tuple[bytes, bool]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours for a child: it imports the same fastsse, and takes no setting from the outside."""
+    """Make a child's environment: the child imports the same fastsse, and takes no setting from the outside."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FASTSSE_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # each start would compile all modules anew
     kept |= {name: os.environ[name] for name in ("FASTSSE_NO_EXTENSIONS",) if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
 
 
 @contextmanager
 def serve(*flags: str, **env: str) -> Iterator[Server]:
-    """``fastsse serve`` on a free port, ready."""
+    """Run ``fastsse serve`` on a free port until it is ready."""
     with serve_as([sys.executable, "-m", "fastsse", "serve"], *flags, env=env) as server:
         yield server
 
@@ -227,36 +250,81 @@ def serve(*flags: str, **env: str) -> Iterator[Server]:
 def serve_as(
     command: list[str], *flags: str, env: dict[str, str] | None = None, **options: Any
 ) -> Iterator[Server]:
-    """The same by a command of your own, and by `subprocess.Popen`'s options."""
-    with _process([*command, "--port", "0", *QUIET, *flags], env or {}, **options) as process:
-        line = _read_line(process)
-        assert line.startswith("fastsse: http://"), line
-        host, _, port = line.removeprefix("fastsse: http://").strip().rstrip("/").rpartition(":")
-        yield Server(process, int(port), host.strip("[]"))
+    """Run `fastsse serve` by a command of your own, and with `subprocess.Popen`'s options."""
+    whole = [*command, "--port", "0", *QUIET, *flags]
+    with started(
+        "fastsse serve", lambda: _process(whole, env or {}, **options), _announced
+    ) as server:
+        yield server
+
+
+def _announced(process: subprocess.Popen[bytes]) -> Server:
+    line = _read_line(process)
+    assert line.startswith("fastsse: http://"), line
+    host, _, port = line.removeprefix("fastsse: http://").strip().rstrip("/").rpartition(":")
+    return Server(process, int(port), host.strip("[]"))
 
 
 def serve_uvicorn(*flags: str, app: str = APP, **env: str) -> AbstractContextManager[Server]:
-    """The app under uvicorn, ready: it answers 200 at /health."""
+    """Run the app under uvicorn until it is ready: /health answers 200."""
     return _serve_by([sys.executable, "-m", "uvicorn", "--no-access-log", app, *flags], env)
 
 
 def serve_granian(*flags: str, app: str = APP, **env: str) -> AbstractContextManager[Server]:
-    """The app under granian's own command, ready: it answers 200 at /health."""
+    """Run the app under granian's own command until it is ready: /health answers 200."""
     return _serve_by([sys.executable, "-m", "granian", "--interface", "asgi", app, *flags], env)
 
 
-@contextmanager
-def _serve_by(command: list[str], env: dict[str, str]) -> Iterator[Server]:
-    port = free_port()
+def serve_hypercorn(*flags: str, app: str = APP, **env: str) -> AbstractContextManager[Server]:
+    """Run the app under hypercorn until it is ready; without workers, which are told of no signal."""
+    command = [sys.executable, "-m", "hypercorn", "--workers", "0", app, *flags]
+    return _serve_by(command, env, bind=True)
+
+
+def serve_gunicorn(*flags: str, app: str = APP, **env: str) -> AbstractContextManager[Server]:
+    """Run the app under gunicorn with uvicorn's worker until it is ready."""
+    worker = "uvicorn_worker.UvicornWorker"
+    command = [sys.executable, "-m", "gunicorn", "--worker-class", worker, app, *flags]
+    return _serve_by(command, env, bind=True)
+
+
+def serve_command(
+    command: list[str], *, status: int = 200, **env: str
+) -> AbstractContextManager[Server]:
+    """Run any server's command until /health answers `status`; PORT stands in it for a free port."""
+
+    @contextmanager
+    def start() -> Iterator[Server]:
+        port = free_port()
+        words = [word.replace("PORT", str(port)) for word in command]
+        with _process(words, env) as process:
+            yield Server(process, port)
+
+    return started(command[:3][-1], start, partial(_answering, status=status))
+
+
+def _serve_by(
+    command: list[str], env: dict[str, str], *, bind: bool = False
+) -> AbstractContextManager[Server]:
     env = {"FASTSSE_HEARTBEAT": "0", "FASTSSE_LIFETIME": "0"} | env
-    with _process([*command, "--port", str(port)], env) as process:
-        server = Server(process, port)
-        wait_for(lambda: _answers(server))
-        yield server
+
+    @contextmanager
+    def start() -> Iterator[Server]:
+        port = free_port()
+        address = ["--bind", f"127.0.0.1:{port}"] if bind else ["--port", str(port)]
+        with _process([*command, *address], env) as process:
+            yield Server(process, port)
+
+    return started(" ".join(command[1:3]), start, _answering)
+
+
+def _answering(server: Server, status: int = 200) -> Server:
+    wait_for(lambda: _answers(server, status), STARTS)
+    return server
 
 
 def run(*arguments: str, given: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    """The ``fastsse`` command, to its end."""
+    """Run the ``fastsse`` command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "fastsse", *arguments],
         input=given,
@@ -268,16 +336,24 @@ def run(*arguments: str, given: bytes = b"", **env: str) -> subprocess.Completed
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Choose a port that nobody listens on.
+
+    The port lies below those that a system gives to outgoing connections: 32768 and up in Linux. One of those could
+    be taken by a connection of anybody between two servers that a test runs at the same port.
+    """
+    while True:
+        port = _random.randrange(20_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(happened: Callable[[], bool], deadline: float = DEADLINE) -> None:
-    """Look until it has."""
+    """Look again and again until a condition holds; raise `Hung` at the deadline."""
     end = time.monotonic() + deadline
     while not happened():
-        assert time.monotonic() < end, f"not within {deadline} s"
+        if time.monotonic() >= end:
+            raise Hung(f"not within {deadline:g} s")
         time.sleep(0.01)
 
 
@@ -285,8 +361,8 @@ def wait_for(happened: Callable[[], bool], deadline: float = DEADLINE) -> None:
 def _process(
     command: list[str], env: dict[str, str], **options: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own. What it says on stderr is shown when the test fails."""
-    with tempfile.TemporaryFile() as errors:  # a pipe that nobody reads would stop it once full
+    """Start a process in a session of its own. Its stderr is shown when the test fails."""
+    with tempfile.TemporaryFile() as errors:  # a full pipe that nobody reads would stop the process
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -317,15 +393,20 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _read_line(process: subprocess.Popen[bytes]) -> str:
+    """Read the first line that a server prints; kill a server that prints none in time."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        ready = selector.select(DEADLINE)
-    return process.stdout.readline().decode() if ready else ""
+        if not selector.select(STARTS):
+            process.kill()
+            raise Hung(f"no line within {STARTS:g} s")
+    return process.stdout.readline().decode()
 
 
-def _answers(server: Server) -> bool:
+def _answers(server: Server, status: int) -> bool:
+    if server.process.poll() is not None:
+        raise Hung(f"ended with {server.process.returncode}")
     try:
-        return server.request("GET", "/health").status == 200
+        return server.request("GET", "/health").status == status
     except OSError:
         return False

@@ -1,8 +1,9 @@
 """The standard a third time: a parser that shares no idea with the twins, to judge them by.
 
-The twins split bytes first and decode each value after. This one does what the HTML standard's text
-says, in its order: decode the whole stream (the Encoding standard's "UTF-8 decode", state by state), then go
-through it character by character. It is slow, it is never fed by halves, and it must stay simple.
+The twins split bytes first and decode each value after. This parser does what the HTML standard's text says, in its
+order: decode the whole stream (the Encoding standard's "UTF-8 decode", state by state), then go through it character by
+character. The parser is slow, is never fed in parts, and must stay simple. The benchmarks judge their contenders by it,
+too (`benchmarks/reference.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Reading(NamedTuple):
 
 
 def fields_of(event: object) -> Fields:
-    """The fields of either twin's Event."""
+    """Take the fields of either twin's Event."""
     return Fields(event.data, event.event, event.id, event.retry)  # type: ignore[attr-defined]
 
 
@@ -79,7 +80,7 @@ def utf8_decode(octets: bytes) -> str:
 
 
 class _Stream:
-    """Section 9.2.6: what is associated with a stream, and the steps for each line."""
+    """The buffers of section 9.2.6, which belong to a stream, and its steps for each line."""
 
     def __init__(self, last_event_id: str) -> None:
         self.data_buffer = ""
@@ -134,7 +135,7 @@ class _Stream:
 
 
 def read(octets: bytes, last_event_id: str = "") -> Reading:
-    """Interpret a whole event stream. What no line end has closed is discarded, as at its end of file."""
+    """Interpret a whole event stream. A line that no line end has closed is discarded, as at the end of a file."""
     stream = _Stream(last_event_id)
     line = ""
     after_cr = False

@@ -1,0 +1,1 @@
+"""One application, written for each framework over its adapter, which the tests run under real servers."""
