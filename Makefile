@@ -1,4 +1,4 @@
-# serve, test, bench, bench-load, check, clean. ARGS="..." is passed on: make serve ARGS="--port 8123".
+# serve, test, bench, bench-load, bench-response, check, clean. ARGS="..." is passed on: make serve ARGS="--port 8123".
 # Needs Python 3.11 or later with venv and headers, and gcc. make PYTHON=python3.14 chooses another Python.
 PYTHON ?= python3
 VENV   ?= .venv
@@ -7,20 +7,28 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --qui
 
 # A change of any of these builds and installs the package again.
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h \
-             $(foreach folder,fastsse fastsse/broadcast,$(addprefix $(folder)/,*.pyx *.pxd *.h)))
-# A test that needs a browser skips without one; who requires it gets what drives it.
-TESTED  := $(VENV)/.group-server-test $(if $(FASTSSE_REQUIRE_BROWSER),$(VENV)/.group-browser)
+             $(foreach folder,fastsse fastsse/broadcast/hub fastsse/broadcast/web,$(addprefix $(folder)/,*.pyx *.pxd *.h)))
+# A test that needs a browser, a proxy or a neighbour skips without one; requiring one installs what Python needs for it.
+TESTED  := $(VENV)/.group-server-test $(if $(FASTSSE_REQUIRE_BROWSER),$(VENV)/.group-browser) \
+             $(if $(FASTSSE_REQUIRE_PROXIES),$(VENV)/.group-proxies) \
+             $(if $(FASTSSE_REQUIRE_NEIGHBOURS),$(VENV)/.group-neighbours)
+
+# All tests run on all cores, those that ARGS name in one process.
+ALL_CORES := -n logical --maxprocesses 4 --dist worksteal
+
+# Where Python may not keep what it has compiled, each start of a server in the tests compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PEER    := $(if $(filter no,$(PEERS)),,$(VENV)/.peers)
 
-.PHONY: serve test bench bench-load check clean
+.PHONY: serve test bench bench-load bench-response check clean
 .NOTPARALLEL:
 
 serve: $(VENV)/.installed
 	@exec $(BIN)/fastsse serve $(ARGS)
 
 test: $(TESTED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),$(ALL_CORES))
 
 # QUICK=1 makes fewer rounds of the same comparisons. PEERS=no measures those that are installed already.
 bench: $(VENV)/.group-bench $(VENV)/.group-build $(PEER)
@@ -30,13 +38,17 @@ bench: $(VENV)/.group-bench $(VENV)/.group-build $(PEER)
 bench-load: $(VENV)/.group-bench $(PEER)
 	$(BIN)/python -m benchmarks.load $(if $(QUICK),--quick) $(ARGS)
 
+# One answer to one request, token by token, beside its peers.
+bench-response: $(VENV)/.group-bench $(PEER)
+	$(BIN)/python -m benchmarks.response $(if $(QUICK),--quick) $(ARGS)
+
 # Every gate but the tests themselves, or those named: make check ARGS="lint types".
-check: $(addprefix $(VENV)/.group-,build server-test bench lint packaging)
+check: $(addprefix $(VENV)/.group-,build server-test neighbours bench lint packaging)
 	@VENV=$(VENV) .ci/check $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -f fastsse/*.so fastsse/broadcast/*.so
+	rm -f fastsse/*.so fastsse/broadcast/*/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: each says that its part is installed.
@@ -50,7 +62,7 @@ $(VENV)/.venv:
 
 $(VENV)/.installed: $(VENV)/.venv $(SOURCES)
 	@echo "Building and installing fastsse."
-	@rm -f fastsse/*.so fastsse/broadcast/*.so
+	@rm -f fastsse/*.so fastsse/broadcast/*/*.so
 	@$(PIP) --editable '.[server,json]'
 	@$(BIN)/python -c 'import fastsse; print("fastsse", fastsse.__version__, "with its compiled codec." if fastsse.COMPILED \
 	  else "in pure Python; `make clean`, then FASTSSE_REQUIRE_EXTENSIONS=1, shows why it was not compiled.")'

@@ -1,7 +1,7 @@
 """The extensions; everything else about the build stands in pyproject.toml.
 
 FASTSSE_NO_EXTENSIONS=1       build none: the pure twins alone, in a wheel for any platform
-FASTSSE_REQUIRE_EXTENSIONS=1  a failing compiler is an error (always so under cibuildwheel); else the
+FASTSSE_REQUIRE_EXTENSIONS=1  a failing compiler is an error (always so under cibuildwheel); otherwise the
                               pure twins take over
 FASTSSE_LINETRACE=1           let coverage see the lines of the .pyx files; slow
 FASTSSE_COVERAGE=1            let gcov see every line of C, unoptimised; see tests/c/coverage.sh
@@ -26,6 +26,7 @@ REQUIRED = flag("FASTSSE_REQUIRE_EXTENSIONS") or flag("CIBUILDWHEEL")
 TRACED = flag("FASTSSE_LINETRACE")
 WINDOWS = sysconfig.get_platform().startswith("win")
 
+ESCAPES = "csrc/escapes.c"  # the kernels of forms; the codec has the others
 COMPILE = ["/O2"] if WINDOWS else ["-O3", "-g0", "-fvisibility=hidden"]
 LINK: list[str] = []
 if flag("FASTSSE_COVERAGE"):
@@ -46,22 +47,38 @@ def extensions() -> list[Extension]:
         return []
     codec = Extension(
         "fastsse._codec_c",
-        ["fastsse/_codec_c.pyx", *sorted(glob("csrc/*.c"))],
+        ["fastsse/_codec_c.pyx", *sorted(set(glob("csrc/*.c")) - {ESCAPES})],
         include_dirs=["csrc", "fastsse"],
         depends=[*sorted(glob("fastsse/*.h")), *sorted(glob("csrc/*.h"))],
         define_macros=MACROS,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )
+    flow = Extension(
+        "fastsse._flow_c",
+        ["fastsse/_flow_c.pyx"],
+        define_macros=MACROS,
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
+    )
     pump = Extension(
-        "fastsse.broadcast._pump_c",
-        ["fastsse/broadcast/_pump_c.pyx"],
+        "fastsse.broadcast.hub._pump_c",
+        ["fastsse/broadcast/hub/_pump_c.pyx"],
+        define_macros=MACROS,
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
+    )
+    escapes = Extension(
+        "fastsse.broadcast.web._escapes_c",
+        ["fastsse/broadcast/web/_escapes_c.pyx", ESCAPES],
+        include_dirs=["csrc", "fastsse"],
+        depends=["csrc/block.h", "csrc/sse.h"],
         define_macros=MACROS,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )
     built = cythonize(
-        [codec, pump],
+        [codec, flow, pump, escapes],
         # Beside the .pyx only where coverage must find it.
         build_dir=None if TRACED else "build/cython",
         compiler_directives={"linetrace": TRACED},
