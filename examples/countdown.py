@@ -3,8 +3,8 @@
     python -m granian --interface asgi --working-dir examples --port 8001 countdown:app
     curl -N 'localhost:8001/countdown?start=5'
 
-Each event's id is its number, so a client that was cut off goes on where it was: `last_event_id` is what it saw last,
-whichever way it says so.
+Each event's id is its number, so a client that was cut off goes on where it was. `last_event_id` returns the id that
+the client has seen last, whether the client sends it in a header or in the query.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ async def countdown(request: Request) -> Response:
 
 
 async def numbers(start: int) -> AsyncIterator[Event]:
-    """One event a second, down to zero; then `done`, after which a client need not come back."""
+    """Yield one event a second, down to zero, then `done`, after which a client need not come back."""
     for left in range(start - 1, 0, -1):
         yield Event(str(left), event="left", id=str(left))
         await asyncio.sleep(SECOND)

@@ -2,8 +2,8 @@
 
     python examples/follow.py 'http://localhost:8000/events?topic=news'
 
-It reconnects as the HTML standard says: with the last event ID, after the reconnection time; a 204, or any error
-answer but a 503, is the end. Standard library, and fastsse's decoder.
+The client reconnects as the HTML standard says: with the last event ID, after the reconnection time. A 204, or any
+error answer but a 503, ends it. Needs the standard library and fastsse's decoder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RETRY = 2000  # milliseconds, until the stream says otherwise
 
 
 def follow(url: str) -> Iterator[Event]:
-    """The events at `url`, over as many connections as it takes."""
+    """Yield the events at `url`, over as many connections as needed."""
     decoder = Decoder()  # remembers the last event ID and the reconnection time
     while True:
         try:

@@ -2,9 +2,9 @@
 
     python examples/make_chat.py [--seed 7] [--out examples/chat.sse]
 
-The shape was recorded, the words are ours: a first chunk with the role, one chunk a token (most of them with
+The shape was recorded, the words are ours: a first chunk with the role, one chunk for each token (most of them with
 their leading space, some of a few letters, some not ASCII), one with `finish_reason`, one with `usage` and no
-choice, and `[DONE]`. The same seed makes the same bytes.
+choice, and `[DONE]`. Equal seeds make equal bytes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def make_stream(seed: int) -> bytes:
-    """The whole event stream."""
+    """Make the whole event stream."""
     rng = random.Random(seed)
     pieces = list(tokens(ANSWER.rstrip("\n"), rng))
     blocks = [f"data: {_compact(chunk)}\n\n" for chunk in chunks(pieces, rng)]
@@ -84,7 +84,7 @@ def tokens(text: str, rng: random.Random) -> Iterator[str]:
 
 
 def chunks(pieces: list[str], rng: random.Random) -> Iterator[dict[str, object]]:
-    """The `chat.completion.chunk` objects of one answer."""
+    """Make the `chat.completion.chunk` objects of one answer."""
     common = {
         "id": "chatcmpl-" + "".join(rng.choices(LETTERS, k=29)),
         "object": "chat.completion.chunk",

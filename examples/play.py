@@ -2,8 +2,8 @@
 
     python examples/play.py examples/chat.sse --topic chat [--url http://localhost:8000] [--rate 30]
 
-It is one POST with a chunked body of `text/event-stream`: the hub publishes each event as it arrives, so whoever
-follows the topic sees the answer being typed. Prints the hub's answer, JSON. Standard library only.
+The script sends one POST with a chunked body of `text/event-stream`. The hub publishes each event as it arrives, so
+readers of the topic see the answer being typed. Prints the hub's answer, JSON. Standard library only.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def main() -> int:
 
 
 def split_blocks(stream: bytes) -> list[bytes]:
-    """The blocks of an event stream, each with the blank line that ends it."""
+    """Cut an event stream into its blocks, each with the blank line that ends it."""
     ends = [match.end() for match in _BLANK_LINE.finditer(stream)]
     return [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def paced(blocks: list[bytes], rate: float, seed: int) -> Iterator[bytes]:
-    """The blocks, `rate` a second on the average, as unevenly as a model writes; 0 is as fast as they are read."""
+    """Yield the blocks, `rate` a second on average, as unevenly as a model writes; 0: as fast as they are read."""
     rng = random.Random(seed)
     for block in blocks:
         if rate > 0:
