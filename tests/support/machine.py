@@ -96,6 +96,17 @@ class HubMachine(RuleBasedStateMachine):
     def subscribe(self, data: Any, topics: list[str], room: int | None, accepts: Any) -> None:
         self.world.subscribe(topics, self._last_event_id(data), room, accepts=accepts)
 
+    def _has_ends(self) -> bool:
+        return any(event.end for event in self.world.log.had())
+
+    @precondition(_has_ends)
+    @rule(data=st.data(), behind=st.integers(0, 1))
+    def come_back_after_the_end(self, data: Any, behind: int) -> None:
+        """Join an ended topic with the id of its end, or of the entry before."""
+        log = self.world.log
+        end = data.draw(st.sampled_from([event for event in log.had() if event.end]))
+        self.world.join(list(end.topics), log.id(end.position - behind), None)
+
     def _last_event_id(self, data: Any) -> str | None:
         """Draw what a reader comes back with: nothing, any place of this log or an older one, or nonsense."""
         log, epochs = self.world.log, self.world.epochs

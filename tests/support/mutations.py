@@ -211,8 +211,7 @@ MUTATIONS = [
         "hub.places:Places.nothing_left",
         "if after >= end:",
         "if after > end:",
-        config=_IN_MEMORY,
-        long=True,
+        config={"archived": True},
     ),
     Mutation(
         "a new log has the ends of the old one",
