@@ -303,7 +303,7 @@ def _cors(app: App, origins: Collection[str]) -> CORSMiddleware:
         allow_methods=("GET", "HEAD")
         if set(origins) <= {"*"}
         else ("GET", "HEAD", "POST", "DELETE"),
-        allow_headers=("Last-Event-ID", "Cache-Control"),
+        allow_headers=("Last-Event-ID", "Cache-Control", "Idempotency-Key"),
         allow_credentials=False,
         allow_private_network="*" not in origins,
         expose_headers=(_EXPOSED[1].decode(),),

@@ -24,6 +24,7 @@ from fastsse.broadcast.hub.archive import Archivist
 from fastsse.broadcast.hub.delivery import Delivery
 from fastsse.broadcast.hub.drafts import MAX_BESIDE
 from fastsse.broadcast.hub.joins import JoinMaker
+from fastsse.broadcast.hub.keyed import Keyed
 from fastsse.broadcast.hub.places import Opening, Places
 from fastsse.broadcast.hub.refusal import Refusal
 from fastsse.broadcast.hub.runs import Jobs
@@ -91,6 +92,7 @@ class Fanout:
         undo: called at the end: for a timer or a signal that is no longer of use.
         appending: publishes that the store has not yet answered.
         burst: what was published since a publisher last gave way, see `Hub.publish`.
+        keyed: the publishes with a key that the store has not yet answered.
         jobs: the runs that go on.
         ending_topics: by topic, what gives its end to the store, until the store has reported that.
         ended_at: the last ends of topics, one for each second: loop time, and position in the log.
@@ -99,8 +101,9 @@ class Fanout:
 
     __slots__ = (
         "_changed", "appending", "archivist", "audiences", "burst", "closing", "delivery", "draining", "ended_at",
-        "ending", "ending_topics", "expiring", "failure", "history", "jobs", "joins", "loop", "open", "open_streams",
-        "opened", "over", "places", "sender", "settings", "stalled_since", "stats", "step_sends", "undo",
+        "ending", "ending_topics", "expiring", "failure", "history", "jobs", "joins", "keyed", "loop", "open",
+        "open_streams", "opened", "over", "places", "sender", "settings", "stalled_since", "stats", "step_sends",
+        "undo",
     )  # fmt: skip
 
     history: History
@@ -135,6 +138,7 @@ class Fanout:
         self.failure: Exception | None = None
         self.undo: list[Callable[[], object]] = []
         self.appending = 0
+        self.keyed = Keyed()
         self.stalled_since: float | None = None
         self.burst = 0
         self.ended_at: deque[tuple[float, int]] = deque()

@@ -24,7 +24,7 @@ from fastsse.broadcast.hub.fanout import LOOP_CLOSED, HubClosed
 from fastsse.broadcast.hub.runner import Runner
 from fastsse.broadcast.hub.runs import REASONS
 from fastsse.broadcast.names import check_names
-from fastsse.broadcast.stores import Draft
+from fastsse.broadcast.stores import Draft, KeyReused
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -145,17 +145,39 @@ class Publisher(Runner):
         matched = self.audiences.matched(draft.topics)
         fanout.appending += 1
         try:
-            position = await self._store.append(draft, key)
+            if key is None:
+                position = await self._store.append(draft)
+                self.stats.published += 1
+            else:
+                position = await self._append_keyed(fanout, draft, key)
         finally:
             fanout.appending -= 1
             if not fanout.open:
                 fanout.change()
-        self.stats.published += 1
         receipt = Receipt(fanout.places.entry_id(position), draft.topics, matched)
         fanout.burst += 1 + (len(draft.block) >> 14)
         if fanout.burst >= _BURST:
             await self._give_way(fanout)
         return receipt
+
+    async def _append_keyed(self, fanout: Fanout, draft: Draft, key: str) -> int:
+        """Give a draft with a key to the store; a repeat is not counted as published.
+
+        Of a store that several processes share, a repeat counts when another process has published the event and its
+        report has not come yet.
+        """
+        eras = fanout.places.eras
+        flight = fanout.keyed.begin(key, eras.epoch, eras.number(fanout.history.head))
+        try:
+            number = await self._store.append(draft, key)
+        except KeyReused:
+            self.stats.events_refused["key"] += 1
+            raise
+        finally:
+            fanout.keyed.end(key)
+        if flight.appended(eras.epoch, number):
+            self.stats.published += 1
+        return number
 
     async def end(self, topic: str, *, reason: str | None = None) -> Receipt:
         """Append the end of a topic to the log: nothing more is published to it.

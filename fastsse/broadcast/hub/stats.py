@@ -44,7 +44,7 @@ class Stats:
     """All counts of one hub, since the hub was made.
 
     Attributes:
-        published: events appended by this hub.
+        published: events appended by this hub; one that is published again with its key counts once.
         delivered: events handed to sends, each reader counted.
         sends: sends that carried them; fewer than `delivered`, because events that wait are joined.
         sent_bytes: bytes that those sends carried.

@@ -1,11 +1,11 @@
 """An event stream that somebody posts: each event is published as soon as a blank line ends it.
 
 When the stream breaks, the events before stay published, and the answer says how many there are and where the stream
-broke. Where the query has ``end=1``, the topics end after the last event, unless the stream broke: its publisher may go
-on with another one. Ids and reconnection times in the stream tell its own readers how to come back to its source, so
-they are dropped. So are comments, and the event at the end that no blank line ends, as in the standard ("Server-sent
-events", 9.2.6); the answer tells of the latter. Unlike a reader, which replaces bytes that are not UTF-8, this refuses
-them.
+broke. With a key (see `keys`) the stream may be sent again from any event on, and is published once. Where the query
+has ``end=1``, the topics end after the last event, unless the stream broke: its publisher may go on with another one.
+Ids and reconnection times in the stream tell its own readers how to come back to its source, so they are dropped. So
+are comments, and the event at the end that no blank line ends, as in the standard ("Server-sent events", 9.2.6); the
+answer tells of the latter. Unlike a reader, which replaces bytes that are not UTF-8, this refuses them.
 
 The module knows the codec and the hub; it must not know routes, headers or forms.
 """
@@ -23,6 +23,7 @@ from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.body import Body, called_off
 from fastsse.broadcast.web.ending import end_each
 from fastsse.broadcast.web.fields import Fields, no_topic
+from fastsse.broadcast.web.keys import Key
 from fastsse.broadcast.web.problems import Problem
 
 __all__ = ["publish_stream"]
@@ -38,20 +39,25 @@ _BLANK = (b"\n\n", b"\r\r", b"\n\r")  # a blank line, with the end of the line b
 _OF_THE_STREAM = "comes from the event stream in the body, not from the query"
 
 
-async def publish_stream(hub: Hub, query: Fields, body: Body, bodies: Bodies) -> dict[str, object]:
+async def publish_stream(
+    hub: Hub, query: Fields, body: Body, bodies: Bodies, key: Key | None = None
+) -> dict[str, object]:
     """Publish each event of the body.
 
     Returns:
         The answer: ``ids`` (of the first and the last event), ``count``, ``topics``, ``subscribers`` (of the last
-        event), ``unfinished``: whether the body ended within an event; with ``end`` also ``ends``, the ids of the ends.
+        event), ``unfinished``: whether the body ended within an event; with a key also ``key``; with ``end`` also
+        ``ends``, the ids of the ends. Events that were published before, by their keys, count, too.
 
     Raises:
-        Problem: 400, 408, 413 or 503; from the first event on with the members of the answer, and ``broke_at``.
+        Problem: 400, 408, 413, 422 or 503; from the first event on with the members of the answer, and ``broke_at``.
         InvalidField: a topic in the query that cannot be one.
     """
     topics = _check_query(hub, query)
+    if key is not None:
+        key.check_stem()
     source = _Source(hub.settings.max_event_size)
-    sent = _Sent(topics)
+    sent = _Sent(topics, key)
     try:
         async for chunk in body.stream():
             for start in range(0, len(chunk), _FEED):
@@ -94,7 +100,7 @@ async def _publish_events(hub: Hub, events: list[Event], sent: _Sent, bodies: Bo
     """Publish events in order; of many, some in each turn of the loop."""
     if len(events) <= _FEW:
         for event in events:
-            sent.add(await _publish_event(hub, sent.topics, event))
+            sent.add(await _publish_event(hub, sent, event))
         return
     left, more = iter(events), True
     while more:
@@ -106,22 +112,24 @@ async def _publish_some(hub: Hub, events: Iterator[Event], sent: _Sent) -> bool:
     """Publish as many events as fit in one turn of the loop; return whether any may be left."""
     until = perf_counter() + TURN_TIME
     for number, event in enumerate(events, 1):
-        sent.add(await _publish_event(hub, sent.topics, event))
+        sent.add(await _publish_event(hub, sent, event))
         if number == TURN or perf_counter() > until:
             return True
     return False
 
 
-async def _publish_event(hub: Hub, topics: tuple[str, ...], event: Event) -> Receipt:
+async def _publish_event(hub: Hub, sent: _Sent, event: Event) -> Receipt:
     name = None if event.event == "message" else event.event
-    return await hub.publish(topics, event.data, event=name)
+    key = None if sent.key is None else sent.key.of_event(sent.count)
+    return await hub.publish(sent.topics, event.data, event=name, key=key)
 
 
 class _Sent:
     """The part of a stream that has been published."""
 
-    def __init__(self, topics: tuple[str, ...]) -> None:
+    def __init__(self, topics: tuple[str, ...], key: Key | None) -> None:
         self.count = 0
+        self.key = key
         self.topics = topics
         self._first = ""
         self._last = ""
@@ -136,12 +144,13 @@ class _Sent:
 
     def answer(self) -> dict[str, object]:
         """Return the members of an answer."""
-        return {
+        members: dict[str, object] = {
             "ids": [self._first, self._last][: min(self.count, 2)],
             "count": self.count,
             "topics": self.topics,
             "subscribers": self._subscribers,
         }
+        return members if self.key is None else members | {"key": self.key.text}
 
     def broken(self, problem: Problem, byte: int | None = None) -> Problem:
         """Add to a problem what stays published and where the stream broke; `byte` is the offset in the body."""

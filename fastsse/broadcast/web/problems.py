@@ -12,10 +12,12 @@ from __future__ import annotations
 from fastsse.broadcast.details import title_of, valid_text, write_details
 from fastsse.broadcast.hub.drafts import TooLarge, TopicEnded
 from fastsse.broadcast.hub.refusal import Refusal
+from fastsse.broadcast.stores import KeyReused
 from fastsse.errors import InvalidField, shorten
 
 __all__ = ["Problem", "shown"]
 
+_STATUSES = ((TopicEnded, 409), (KeyReused, 422))
 _SHOWN = 60  # characters of an offending value that an answer repeats
 _LARGEST = 2**53  # beyond, JSON readers lose digits
 
@@ -79,11 +81,12 @@ class Problem(Exception):
     def of_invalid(cls, error: InvalidField) -> Problem:
         """Make the problem of a value that the codec or the hub refused to publish.
 
-        The status is 413 for a value that is too large, 409 for a topic that has ended, otherwise 400.
+        The status is 413 for a value that is too large, 409 for a topic that has ended, 422 for a key that belongs to
+        another event, otherwise 400.
         """
         if isinstance(error, TooLarge):
             return cls(413, str(error), field=error.field, value=error.size, rule=error.rule)
-        status = 409 if isinstance(error, TopicEnded) else 400
+        status = next((code for kind, code in _STATUSES if isinstance(error, kind)), 400)
         return cls.of_field(error.field, error.value, error.rule, status=status)
 
     @classmethod

@@ -6,6 +6,8 @@
     text/event-stream                       ?topic=…; each event is published as it arrives, see `posted`
     anything else, or nothing               ?topic=…&event=…&retry=…; the body is the data
 
+With the header Idempotency-Key, see `keys`, a request can be sent again without publishing twice.
+
 All text is UTF-8, and nothing is repaired. One event is published whole or not at all.
 
 The module knows bodies and the hub; it must not know routes, or who may publish.
@@ -27,6 +29,7 @@ from fastsse.broadcast.web.forms import (
     parse_pairs,
 )
 from fastsse.broadcast.web.headers import header_once
+from fastsse.broadcast.web.keys import read_key
 from fastsse.broadcast.web.posted import publish_stream
 from fastsse.broadcast.web.problems import Problem
 
@@ -51,20 +54,22 @@ async def publish(hub: Hub, scope: Scope, body: Body, bodies: Bodies) -> dict[st
         bodies: all bodies that are being read; one that is a lot of work waits for its turn there.
 
     Returns:
-        The answer: ``id``, ``topics``, ``subscribers``, with ``end`` also ``ends``, the ids of the ends; for an event
-        stream what `publish_stream` returns.
+        The answer: ``id``, ``topics``, ``subscribers``, with a key also ``key``, with ``end`` also ``ends``, the ids of
+        the ends; for an event stream what `publish_stream` returns.
 
     Raises:
         Problem: 400, 403, 408, 413, 415 or 503; field, value and rule are named in it.
-        InvalidField: a value that the hub refuses.
+        InvalidField: a value that the hub refuses; `KeyReused` for a key that belongs to another event.
     """
     _check_coding(header_once(scope, b"content-encoding"))
     kind, parameters = parse_content_type(header_once(scope, b"content-type"))
+    key = read_key(scope, hub.stats)
     rules = Rules(hub.settings, hub.stats)
     query = parse_pairs(scope["query_string"], "query", most=rules.most, fits=rules.query)
     fields = Fields(query)
     if kind == _STREAM:
-        return await publish_stream(hub, fields, body, bodies)
+        return await publish_stream(hub, fields, body, bodies, key)
+    name = None if key is None else key.of_one()
     if kind in (_FORM, _MULTIPART):
         raw = await _read(hub, body, _longest_form(hub))
         fields.merge(await _read_form(raw, kind, parameters, rules, bodies))
@@ -72,12 +77,14 @@ async def publish(hub: Hub, scope: Scope, body: Body, bodies: Bodies) -> dict[st
         raw = await _read(hub, body, hub.settings.max_event_size)
         fields.data = raw if body.given else None
     async with bodies.turn(len(fields.data or b"")):
-        receipt = await _publish_one(hub, fields)
+        receipt = await _publish_one(hub, fields, name)
     answer: dict[str, object] = {
         "id": receipt.id,
         "topics": receipt.topics,
         "subscribers": receipt.subscribers,
     }
+    if name is not None:
+        answer["key"] = name
     return answer | {"ends": await end_each(hub, receipt.topics)} if fields.end else answer
 
 
@@ -112,7 +119,7 @@ async def _read_form(
     return Fields(pairs)
 
 
-async def _publish_one(hub: Hub, fields: Fields) -> Receipt:
+async def _publish_one(hub: Hub, fields: Fields, key: str | None) -> Receipt:
     if not fields.topics:
         raise no_topic()
     if fields.data is None:
@@ -121,7 +128,9 @@ async def _publish_one(hub: Hub, fields: Fields) -> Receipt:
         hub.stats.events_refused["retry"] += 1
         raise Problem.of_field("retry", fields.retry, _RETRY_RULE, status=403)
     try:
-        return await hub.publish(fields.topics, fields.data, event=fields.event, retry=fields.retry)
+        return await hub.publish(
+            fields.topics, fields.data, event=fields.event, retry=fields.retry, key=key
+        )
     except HubClosed:
         raise called_off("draining", hub.settings) from None
     except OSError:
