@@ -9,6 +9,8 @@
     │   ├── BlockTooLarge              from BlockSplitter
     │   ├── LineTooLong                from LineSplitter
     │   └── EventTooLarge              from Decoder
+    ├── StorageFull (OSError)          of fastsse.broadcast: the store has no room for an event
+    ├── StoreUnusable (OSError)        of fastsse.broadcast: a store that waiting does not mend
     ├── SettingError (ValueError)      a setting that is unknown or not allowed
     ├── TooManyRuns (RuntimeError)     of fastsse.broadcast: as many runs go on as may
     └── HubClosed (RuntimeError)       of fastsse.broadcast: the hub is stopping

@@ -16,9 +16,16 @@ from fastsse.broadcast.stores import (
     KeyReused,
     Log,
     Page,
+    Portable,
+    StorageFull,
     Store,
+    StoreState,
+    StoreUnusable,
+    Watched,
 )
 from fastsse.broadcast.stores.memory import MemoryStore
+from fastsse.broadcast.stores.opening import open_url
+from fastsse.broadcast.stores.retention import Keep, Retention
 from fastsse.errors import SettingError
 
 __all__ = [
@@ -30,17 +37,25 @@ __all__ = [
     "Follower",
     "Hub",
     "HubClosed",
+    "Keep",
     "KeyReused",
     "Log",
     "MemoryStore",
     "Page",
+    "Portable",
     "Receipt",
+    "Retention",
     "Run",
     "SettingError",
     "Settings",
+    "StorageFull",
     "Store",
+    "StoreState",
+    "StoreUnusable",
     "TooLarge",
     "TooManyRuns",
     "TopicEnded",
+    "Watched",
+    "open_url",
     "tune_collector",
 ]

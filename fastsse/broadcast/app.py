@@ -88,11 +88,12 @@ def create_app(
 
     Args:
         settings: the knobs; when None, those of the hub, or the defaults.
-        hub: the hub whose events are served; when None, a new one over a memory store.
+        hub: the hub whose events are served; when None, a new one over the store that the settings name.
         keep_scope: see `Broadcast`.
 
     Raises:
-        SettingError: an origin or a host that cannot be one, or another `keep_scope`.
+        SettingError: an origin, a host or a store that cannot be one, or another `keep_scope`.
+        ImportError: the store's driver is not installed.
     """
     if hub is None:
         hub = Hub(settings)
@@ -325,7 +326,11 @@ class Broadcast:
     def _state(self) -> tuple[str, int]:
         if not self.hub.started:
             return "not started", 503
-        return ("draining", 503) if self.hub.draining else ("ok", 200)
+        if self.hub.draining:
+            return "draining", 503
+        if self.settings.store_ready and self.hub.stalled is not None:
+            return "stalled", 503
+        return "ok", 200
 
     async def _health(self, request: Request) -> Response:
         status, code = self._state()

@@ -1,7 +1,8 @@
 """Kinds of settings: how each reads its value from a text, keeps it, checks it, and says what is allowed.
 
-A knob is one field of `Settings` without its name. The kinds are numbers, switches, choices, lists of names, lists
-of patterns, and the tables of single topics. The module knows values and rules; it must not know what a setting does.
+A knob is one field of `Settings` without its name. The kinds are numbers, switches, choices, texts, lists of names,
+lists of patterns, and the tables of single topics. The module knows values and rules; it must not know what a setting
+does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, TypeGuard
 from fastsse.broadcast.names import RULE, is_text
 from fastsse.errors import SettingError, quote, shorten
 
-__all__ = ["Choice", "Knob", "Names", "Number", "Patterns", "Switch", "Tables", "read_file"]
+__all__ = ["Choice", "Knob", "Names", "Number", "Patterns", "Switch", "Tables", "Text", "read_file"]
 
 _SWITCHES = {"true": True, "false": False, "on": True, "off": False, "1": True, "0": False}
 _UNITS = {"s": "seconds", "ms": "milliseconds"}
@@ -161,6 +162,28 @@ class Choice(Knob):
     def check(self, name: str, value: Any, /) -> None:
         if value not in self.choices:
             raise SettingError(f"{name} {quote(value)}: must be one of {self.allowed}")
+
+
+@dataclass(frozen=True)
+class Text(Knob):
+    """Any text that is not empty. Messages never repeat the text, because it may hold a password.
+
+    Attributes:
+        what: what the text is, in one word.
+    """
+
+    what: str
+
+    @property
+    def allowed(self) -> str:
+        return self.what
+
+    def parse(self, _name: str, text: str, /) -> Any:
+        return text
+
+    def check(self, name: str, value: Any, /) -> None:
+        if not isinstance(value, str) or not value:
+            raise SettingError(f"{name}: must be text, not empty")
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
+from fastsse.broadcast.keeping import PER_TOPIC, Keeping, knob
 from fastsse.broadcast.knobs import Choice, Knob, Names, Number, Patterns, Switch, Tables, read_file
 from fastsse.errors import SettingError, shorten
 
@@ -37,35 +38,24 @@ TopicSettings = (
 
 _DAY = 86_400.0
 
-PER_TOPIC: Mapping[str, Knob] = {
-    "history_events": Number(
-        1000, "events kept of one topic; 0: no replay", "events", 0, 10_000_000
-    ),
-    "history_bytes": Number(2**20, "bytes kept of one topic", "bytes", 0, 2**40),
-    "lag_events": Number(
-        1000, "events that a blocked reader may be behind", "events", 1, 10_000_000
-    ),
-    "lag_bytes": Number(4 * 2**20, "bytes that a blocked reader may be behind", "bytes", 1, 2**40),
-    "lag_seconds": Number(30.0, "time that a reader may be blocked", "s", 0.05, _DAY),
-    "slow_policy": Choice(
-        "end",
-        "what becomes of a reader over its limits: its stream ends (end), it goes on after the newest event "
-        "(skip), or it gets the newest event of each topic and goes on (latest)",
-        ("end", "skip", "latest"),
-    ),
-}
-"""The knobs that may have another value for some topics, by name; the hub's `Limits` has a field for each."""
-
-
-def _knob(knob: Knob) -> Any:
-    return field(default=knob.default, metadata={"knob": knob})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Keeping):
     """The broadcast's knobs. Immutable; checked when made.
 
     Attributes:
+        store: where the log lives: `memory:` (this process), `sqlite:///FILE`, or the URL of a server that several
+            processes share (see stores.md) (default: memory:).
+        store_wait: time for which a start waits for a store that cannot be reached; afterwards the start fails
+            (default: 0 s).
+        store_ready: `/health` answers 503 while the store cannot be reached, so that a load balancer takes this process
+            out; otherwise only publishes are refused (default: false).
+        retain_events: events that the store keeps of all topics; in a table of `topics`, of each one that matches; 0:
+            no limit (default: 10,000,000 events).
+        retain_bytes: bytes of events that the store keeps of all topics; in a table, of each one that matches; 0: no
+            limit (default: 1,073,741,824 bytes).
+        retain_seconds: time for which the store keeps an event; in a table, of topics that match; 0: no limit (default:
+            0 s).
         heartbeat: a stream that was quiet for this long gets a comment; 0: never (default: 15 s).
         lifetime: a stream ends after this long, or up to 20 % earlier, by chance; its reader comes back and loses
             nothing; 0: never (default: 900 s).
@@ -113,9 +103,9 @@ class Settings:
         lag_seconds: time that a reader may be blocked (default: 30 s).
         slow_policy: what becomes of a reader over its limits: its stream ends (end), it goes on after the newest event
             (skip), or it gets the newest event of each topic and goes on (latest) (default: end).
-        topics: other values of history_events, history_bytes, lag_events, lag_bytes, lag_seconds, slow_policy for
-            topics that match PATTERN (* stands for any characters); an exact name goes before patterns, an earlier
-            pattern before a later one (default: none).
+        topics: other values of history_events, history_bytes, retain_events, retain_bytes, retain_seconds, lag_events,
+            lag_bytes, lag_seconds, slow_policy for topics that match PATTERN (* stands for any characters); an exact
+            name goes before patterns, an earlier pattern before a later one (default: none).
         coalesce: time for which publishes are collected, to leave joined; 0: only those of one moment are joined
             (default: 0 s).
         drain: time over which the ends of the streams are spread at shutdown; 0: all end at once (default: 0 s).
@@ -130,10 +120,10 @@ class Settings:
         SettingError: a value has another type, or is not allowed.
     """
 
-    heartbeat: float = _knob(
+    heartbeat: float = knob(
         Number(15.0, "a stream that was quiet for this long gets a comment; 0: never", "s", 0, _DAY)
     )
-    lifetime: float = _knob(
+    lifetime: float = knob(
         Number(
             900.0,
             "a stream ends after this long, or up to 20 % earlier, by chance; its reader comes back and loses "
@@ -143,10 +133,10 @@ class Settings:
             30 * _DAY,
         )
     )
-    retry: int = _knob(Number(2000, "reconnection time that readers are told", "ms", 0, 86_400_000))
-    history_events: int = _knob(PER_TOPIC["history_events"])
-    history_bytes: int = _knob(PER_TOPIC["history_bytes"])
-    history_total: int = _knob(
+    retry: int = knob(Number(2000, "reconnection time that readers are told", "ms", 0, 86_400_000))
+    history_events: int = knob(PER_TOPIC["history_events"])
+    history_bytes: int = knob(PER_TOPIC["history_bytes"])
+    history_total: int = knob(
         Number(
             64 * 2**20,
             "bytes that all kept events take, with their topics; when there are more, the largest topic loses "
@@ -156,7 +146,7 @@ class Settings:
             2**40,
         )
     )
-    max_topics: int = _knob(
+    max_topics: int = knob(
         Number(
             10_000,
             "topics with a history; when there are more, the one that nobody follows and that was published "
@@ -166,7 +156,7 @@ class Settings:
             10_000_000,
         )
     )
-    keep_ended: float = _knob(
+    keep_ended: float = knob(
         Number(
             3600.0,
             "events of a topic that has ended are kept for this long after the end; 0: for as long as there is room",
@@ -175,10 +165,10 @@ class Settings:
             30 * _DAY,
         )
     )
-    max_runs: int = _knob(
+    max_runs: int = knob(
         Number(1000, "runs that go on at a time; another one is refused", "runs", 0, 2**20)
     )
-    run_seconds: float = _knob(
+    run_seconds: float = knob(
         Number(
             3600.0,
             "a run is cancelled after this long, and its topic ends; 0: never",
@@ -187,7 +177,7 @@ class Settings:
             30 * _DAY,
         )
     )
-    run_bytes: int = _knob(
+    run_bytes: int = knob(
         Number(
             4 * 2**20,
             "bytes that the events of one run take in the history, all of which it keeps; a run that has made more is "
@@ -197,7 +187,7 @@ class Settings:
             2**40,
         )
     )
-    ended_bytes: int = _knob(
+    ended_bytes: int = knob(
         Number(
             4 * 2**20,
             "bytes that the names of ended topics take whose events are kept no longer; their readers get 204 and stay "
@@ -207,7 +197,7 @@ class Settings:
             2**40,
         )
     )
-    max_event_size: int = _knob(
+    max_event_size: int = knob(
         Number(
             2**20,
             "data of one event; a larger event is refused (413), and so is one whose written form takes over "
@@ -217,21 +207,21 @@ class Settings:
             2**30,
         )
     )
-    max_topic_length: int = _knob(Number(256, "a topic's name in UTF-8", "bytes", 1, 4096))
-    topics_per_stream: int = _knob(
+    max_topic_length: int = knob(Number(256, "a topic's name in UTF-8", "bytes", 1, 4096))
+    topics_per_stream: int = knob(
         Number(100, "topics that one stream may follow", "topics", 1, 10_000)
     )
-    topics_per_publish: int = _knob(
+    topics_per_publish: int = knob(
         Number(100, "topics that one event may have", "topics", 1, 10_000)
     )
-    retry_from_publishers: bool = _knob(
+    retry_from_publishers: bool = knob(
         Switch(
             False,
             "publishers over HTTP may set the reconnection time of readers (the field retry); otherwise they "
             "get 403",
         )
     )
-    max_bodies: int = _knob(
+    max_bodies: int = knob(
         Number(
             512,
             "request bodies that are read at once: forms, events, streams of events; when there are more, a "
@@ -241,7 +231,7 @@ class Settings:
             2**20,
         )
     )
-    body_bytes: int = _knob(
+    body_bytes: int = knob(
         Number(
             64 * 2**20,
             "bytes held of all bodies that are being read; when there are more, the largest body is given up "
@@ -251,7 +241,7 @@ class Settings:
             2**40,
         )
     )
-    body_seconds: float = _knob(
+    body_seconds: float = knob(
         Number(
             30.0,
             "time for a form or a raw body to arrive, and one second more for each 8 KiB of it; also its "
@@ -261,7 +251,7 @@ class Settings:
             _DAY,
         )
     )
-    publish_idle: float = _knob(
+    publish_idle: float = knob(
         Number(
             300.0,
             "longest silence of a stream that is being published, comments count as life; afterwards 408; "
@@ -271,7 +261,7 @@ class Settings:
             30 * _DAY,
         )
     )
-    max_streams: int = _knob(
+    max_streams: int = knob(
         Number(
             10_000,
             "open streams; when there are so many, a reader is told to come later (503)",
@@ -280,7 +270,7 @@ class Settings:
             2**20,
         )
     )
-    max_followed: int = _knob(
+    max_followed: int = knob(
         Number(
             64 * 2**20,
             "bytes that the names of all followed topics take; when they take so many, a reader of new names "
@@ -290,7 +280,7 @@ class Settings:
             2**40,
         )
     )
-    turn_away: str = _knob(
+    turn_away: str = knob(
         Choice(
             "retry",
             "answer to an EventSource for which there is no stream now: an empty stream with a reconnection "
@@ -299,11 +289,11 @@ class Settings:
             ("retry", "status"),
         )
     )
-    lag_events: int = _knob(PER_TOPIC["lag_events"])
-    lag_bytes: int = _knob(PER_TOPIC["lag_bytes"])
-    lag_seconds: float = _knob(PER_TOPIC["lag_seconds"])
-    slow_policy: str = _knob(PER_TOPIC["slow_policy"])
-    topics: TopicSettings = _knob(  # noqa: RUF009 (a knob like the others, whose type ruff cannot see)
+    lag_events: int = knob(PER_TOPIC["lag_events"])
+    lag_bytes: int = knob(PER_TOPIC["lag_bytes"])
+    lag_seconds: float = knob(PER_TOPIC["lag_seconds"])
+    slow_policy: str = knob(PER_TOPIC["slow_policy"])
+    topics: TopicSettings = knob(  # noqa: RUF009 (a knob like the others, whose type ruff cannot see)
         Tables(
             (),
             f"other values of {', '.join(PER_TOPIC)} for topics that match PATTERN (* stands for any "
@@ -311,7 +301,7 @@ class Settings:
             PER_TOPIC,
         )
     )
-    coalesce: float = _knob(
+    coalesce: float = knob(
         Number(
             0.0,
             "time for which publishes are collected, to leave joined; 0: only those of one moment are joined",
@@ -320,7 +310,7 @@ class Settings:
             1,
         )
     )
-    drain: float = _knob(
+    drain: float = knob(
         Number(
             0.0,
             "time over which the ends of the streams are spread at shutdown; 0: all end at once",
@@ -329,21 +319,21 @@ class Settings:
             3600,
         )
     )
-    origins: tuple[str, ...] = _knob(
+    origins: tuple[str, ...] = knob(
         Names(
             (),
             "origins of other sites whose pages may read and publish; *: pages of every site may read",
             "origins",
         )
     )
-    hosts: tuple[str, ...] = _knob(
+    hosts: tuple[str, ...] = knob(
         Names(
             (),
             "names that this server answers to, besides addresses, names of the loopback and the bound host",
             "hosts",
         )
     )
-    metric_classes: tuple[str, ...] = _knob(
+    metric_classes: tuple[str, ...] = knob(
         Patterns(
             (),
             "names of topics, or patterns of names (* stands for any characters), whose subscribers "
@@ -353,9 +343,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for name, knob in KNOBS.items():
-            value = knob.keep(name, getattr(self, name))
-            knob.check(name, value)
+        for name, one in KNOBS.items():
+            value = one.keep(name, getattr(self, name))
+            one.check(name, value)
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -379,10 +369,10 @@ class Settings:
         """
         found = {} if file is None else read_file(file)
         environment = os.environ if environ is None else environ
-        for name, knob in KNOBS.items():
+        for name, one in KNOBS.items():
             text = environment.get(ENVIRONMENT_PREFIX + name.upper())
             if text is not None:
-                found[name] = knob.parse(name, text)
+                found[name] = one.parse(name, text)
         found.update((name, value) for name, value in given.items() if value is not None)
         for name in found:
             if name not in KNOBS:
@@ -392,5 +382,5 @@ class Settings:
         return cls(**found)
 
 
-KNOBS: Mapping[str, Knob] = {knob.name: knob.metadata["knob"] for knob in fields(Settings)}
+KNOBS: Mapping[str, Knob] = {one.name: one.metadata["knob"] for one in fields(Settings)}
 """Every knob by its name, in the order of the class."""

@@ -1,8 +1,8 @@
 """How `serve` runs granian: its options as measured, what its worker loads, and its logs. The only importer of granian.
 
 granian (2.8) counts connections, not requests, and leaves those beyond its limit hanging: so its limit lies above the
-number of streams that the broadcast admits. A worker that does not stop is killed. There is one worker, because one
-worker is one hub. The module knows granian and the app; it must not know options that granian has no part in.
+number of streams that the broadcast admits. A worker that does not stop is killed. One worker is one hub. The
+module knows granian and the app; it must not know options that granian has no part in.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _KILL = 5  # s beyond --drain; streams end within one, so only a worker that han
 def launch(
     given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
 ) -> None:
-    """Run granian with one worker until it has stopped.
+    """Run granian until it has stopped.
 
     Args:
-        given: the options ``http``, ``log_level``, ``loop`` and ``runtime_threads``.
+        given: the options ``http``, ``log_level``, ``loop``, ``runtime_threads`` and ``workers``.
         settings: of the broadcast.
         address: the address to bind.
         port: the port to bind, which is free.
@@ -81,6 +81,7 @@ def _server(
         f"{create_app.__module__}:app",
         address,
         port,
+        workers=given.workers,
         interface=Interfaces.ASGI,
         http=HTTPModes(given.http),
         http1_settings=HTTP1Settings(max_buffer_size=_HEAD_SIZE),

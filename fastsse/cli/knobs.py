@@ -9,7 +9,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-from fastsse.broadcast.knobs import Choice, Knob, Number, Switch, Tables
+from fastsse.broadcast.knobs import Choice, Knob, Number, Switch, Tables, Text
 from fastsse.broadcast.settings import ENVIRONMENT_PREFIX, KNOBS
 from fastsse.cli.arguments import names
 from fastsse.errors import SettingError
@@ -52,6 +52,8 @@ def _form(name: str, knob: Knob) -> dict[str, Any]:
         return {"choices": knob.choices}
     if isinstance(knob, Switch):
         return {"action": argparse.BooleanOptionalAction}
+    if isinstance(knob, Text):
+        return {"metavar": knob.what}
     if isinstance(knob, Tables):
         return {"action": "append", "metavar": knob.form}
     return {"type": names, "metavar": "A,B"}

@@ -12,10 +12,12 @@ import sys
 from dataclasses import replace
 
 from fastsse.broadcast.settings import Settings
+from fastsse.broadcast.stores.opening import is_shared
 from fastsse.cli.address import hold_port, resolve
 from fastsse.cli.arguments import port, positive
 from fastsse.cli.connections import SPARE, allow_connections
 from fastsse.cli.knobs import add_knobs, given_knobs
+from fastsse.cli.stores import make_store
 from fastsse.cli.terminal import Failure
 
 __all__ = ["add_arguments"]
@@ -30,8 +32,8 @@ _NO_ACCESS_CONTROL = (
 _FEW_NAMES = "answers to addresses, localhost and {} alone; pass --hosts hub.example for the name that readers use"
 
 _ONE_WORKER = (
-    "must be 1: each worker would be a hub of its own, and what is published at one would not reach the others; "
-    "--runtime-threads is the way to more cores"
+    "must be 1 with this store: each worker is a hub of its own, and what is published at one would not reach the "
+    "others; take a store that processes share (--store redis://…), or more --runtime-threads"
 )
 
 
@@ -45,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=port, default=8000, help="0: any free one (default: %(default)s)")
     add("--open", action="store_true",
         help="allow a public address, though there is no access control yet")  # fmt: skip
-    add("--workers", type=int, default=1, help="must be 1: one worker is one hub")
+    add("--workers", type=positive, default=1, metavar="N",
+        help="processes; more than one need a --store that processes share (default: %(default)s)")  # fmt: skip
     add("--runtime-threads", type=positive, default=min(_THREADS, _processors()), metavar="N",
         help="threads that write to sockets: the way to more cores (default: %(default)s; 1 on one core)")  # fmt: skip
     add("--connections", type=positive, metavar="N",
@@ -71,7 +74,8 @@ def _processors() -> int:
 
 def _serve(given: argparse.Namespace) -> int:
     settings = _settings(given)
-    if given.workers != 1:
+    shared = is_shared(make_store(settings))
+    if given.workers != 1 and not shared:
         raise Failure(f"--workers {given.workers}: {_ONE_WORKER}")
     address, public = resolve(given.host)
     if public and not given.open:

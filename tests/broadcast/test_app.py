@@ -12,6 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from support.posts import broadcast
+from support.stores import ScriptedStore
 
 from fastsse import InvalidField
 from fastsse.asgi import EVENT_STREAM_HEADERS
@@ -277,6 +278,21 @@ async def test_options_name_the_methods(path: str, allow: str) -> None:
         assert (204, allow, b"") == (answer.status, answer.headers["allow"], answer.body)
 
 
+@pytest.mark.parametrize(("told", "code"), [(False, 200), (True, 503)])
+async def test_health_follows_the_store_only_where_it_is_told_to(told: bool, code: int) -> None:
+    store = ScriptedStore()
+    async with broadcast(store, store_ready=told) as app:
+        store.stall()
+        stalled = await fetch(app, "/health")
+        store.recover()
+        well = await fetch(app, "/health")
+
+        assert code == stalled.status
+        assert ("stalled" if told else "ok") == json.loads(stalled.body)["status"]
+        assert 0 <= json.loads(stalled.body)["stalled"]
+        assert 200 == well.status
+
+
 async def test_health_is_json_and_503_while_draining() -> None:
     async with broadcast() as app, following(app):
         answer = await fetch(app, "/health")
@@ -314,7 +330,7 @@ async def test_a_fault_of_ours_is_a_500_that_tells_nothing() -> None:
             return Log("e")
 
         async def append(self, *_: Any) -> int:
-            raise OSError("secret path /var/lib/hub")
+            raise RuntimeError("secret path /var/lib/hub")
 
         async def follow(self, *_: Any) -> None:
             pass
@@ -328,7 +344,7 @@ async def test_a_fault_of_ours_is_a_500_that_tells_nothing() -> None:
         async with open_stream(
             app, "/events", "topic=a", headers, "POST", body=b"x", wait=False
         ) as stream:
-            with pytest.raises(OSError, match="secret"):  # for the server's log
+            with pytest.raises(RuntimeError, match="secret"):  # for the server's log
                 await stream.ended()
 
             assert 500 == stream.status

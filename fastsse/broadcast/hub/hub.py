@@ -28,6 +28,8 @@ from fastsse.broadcast.hub.run import Run
 from fastsse.broadcast.hub.runs import Job, Paper, Plan, TooManyRuns
 from fastsse.broadcast.hub.subscription import Subscription
 from fastsse.broadcast.hub.terms import Terms
+from fastsse.broadcast.stores import StoreState, Watched
+from fastsse.broadcast.stores.opening import is_shared
 
 if TYPE_CHECKING:
     from fastsse.asgi import Receive, Scope, Send
@@ -44,7 +46,7 @@ class Hub(Publisher):
 
     Args:
         settings: the knobs; defaults when None.
-        store: where the log lives; this process's memory when None.
+        store: where the log lives; when None, where `Settings.store` says: this process's memory, by default.
         step_sends: the pump may call the `send` of every connection (True) or of none (False). With None that depends
             on whose `send` it is: one that is wrapped by middleware is only called from its own task, unless a `Bypass`
             shows the way to the server's own.
@@ -108,6 +110,18 @@ class Hub(Publisher):
             return None
         return max(0.0, fanout.loop.time() - fanout.stalled_since)
 
+    @property
+    def shared(self) -> bool:
+        """True where several processes may run a hub over this store at once."""
+        return is_shared(self._store)
+
+    @property
+    def store_state(self) -> StoreState:
+        """The numbers of the store; of a store that tells none, its class alone."""
+        if isinstance(self._store, Watched):
+            return self._store.state()
+        return StoreState(type(self._store).__name__)
+
     def health(self) -> dict[str, object]:
         """Return the hub's state, for JSON: what it holds now and what it did since it was made."""
         return {
@@ -122,6 +136,7 @@ class Hub(Publisher):
             "topics": self.audiences.topics,
             "followed_bytes": self.audiences.size,
             "running": self.open_runs,
+            "store": self.store_state._asdict(),
             "history": {"topics": self.history.topics, "bytes": self.history.size},
             **self.stats.members(),
         }

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from asyncio import get_running_loop
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from errno import ENOSPC
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastsse import InvalidField
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from fastsse.broadcast.hub.fanout import Fanout
 
 __all__ = ["Publisher", "Receipt"]
+
+_log = logging.getLogger("fastsse.broadcast")
 
 _BURST = 64  # publishes, and 16 KiB each beyond, after which a publisher gives way to the rest of the loop
 _WAITS_FOR_ITSELF = (
@@ -144,16 +149,22 @@ class Publisher(Runner):
             raise TopicEnded(ended)
         matched = self.audiences.matched(draft.topics)
         fanout.appending += 1
+        began = perf_counter()
         try:
             if key is None:
                 position = await self._store.append(draft)
                 self.stats.published += 1
             else:
                 position = await self._append_keyed(fanout, draft, key)
+        except OSError as error:
+            self._note_failure(error)
+            raise
         finally:
+            self.stats.append_latency.observe(perf_counter() - began)
             fanout.appending -= 1
             if not fanout.open:
                 fanout.change()
+        self._failing = False
         receipt = Receipt(fanout.places.entry_id(position), draft.topics, matched)
         fanout.burst += 1 + (len(draft.block) >> 14)
         if fanout.burst >= _BURST:
@@ -178,6 +189,13 @@ class Publisher(Runner):
         if flight.appended(eras.epoch, number):
             self.stats.published += 1
         return number
+
+    def _note_failure(self, error: OSError) -> None:
+        """Count an append that the store has failed; log the first of several."""
+        self.stats.append_errors["full" if error.errno == ENOSPC else "unreachable"] += 1
+        if not self._failing:
+            self._failing = True
+            _log.warning("the store takes no event: %s", error)
 
     async def end(self, topic: str, *, reason: str | None = None) -> Receipt:
         """Append the end of a topic to the log: nothing more is published to it.

@@ -24,16 +24,22 @@ from fastsse.broadcast.hub.rounds import Farewell, Rounds
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.topics import TopicLimits
 from fastsse.broadcast.settings import Settings
-from fastsse.broadcast.stores.memory import MemoryStore
+from fastsse.broadcast.stores import StoreUnusable
+from fastsse.broadcast.stores.opening import open_url
+from fastsse.broadcast.stores.retention import Retention
 
 if TYPE_CHECKING:
     from fastsse.broadcast.hub.subscriber import Subscriber
-    from fastsse.broadcast.stores import Store
+    from fastsse.broadcast.stores import Log, Store
 
 __all__ = ["Runner"]
 
 _RUNS = 2.0  # seconds that runs have at shutdown to be closed, before the streams are ended without their ends
 _ANSWER = 2.0  # seconds that the store has at shutdown to answer the publishes that it was given
+_KNOCK, _LONGEST_KNOCK = (
+    0.1,
+    5.0,
+)  # seconds between attempts to reach a store at the start: the first, the longest
 _NOT_STARTED = (
     "the hub is not started: await hub.start() in your application's lifespan, or use `async with hub:` there; "
     "under a Mount, whose own lifespan never runs, do so in the outer application's"
@@ -61,7 +67,10 @@ class Runner:
         )
         self.stats = Stats()
         self.draining = False
-        self._store: Store = MemoryStore() if store is None else store
+        if store is None:
+            store = open_url(knobs.store, retention=Retention.of(knobs))
+        self._store: Store = store
+        self._failing = False  # the last append failed, and that was logged
         self._step_sends = step_sends
         self._eras = Eras("")
         self._fanout: Fanout | None = None
@@ -119,7 +128,7 @@ class Runner:
             fanout.over.set_result(None)
 
     async def _open(self, fanout: Fanout) -> None:
-        log = await self._store.open()
+        log = await self._open_store(fanout.loop)
         if log.epoch != self._eras.epoch:  # otherwise the history goes on where it was
             self._eras = Eras(log.epoch)
             self.history = self._new_history()
@@ -128,6 +137,24 @@ class Runner:
         self.draining = False
         fanout.open = True
         fanout.undo = [Rounds(fanout, self._limits.shortest).stop, on_shutdown(self.drain)]
+
+    async def _open_store(self, loop: asyncio.AbstractEventLoop) -> Log:
+        """Open the store; where it cannot be reached, try again for `Settings.store_wait` seconds."""
+        until, pause = loop.time() + self.settings.store_wait, _KNOCK
+        while True:
+            try:
+                return await self._store.open()
+            except StoreUnusable:
+                raise
+            except OSError as error:
+                left = until - loop.time()
+                if left <= 0:
+                    raise
+                _log.warning(
+                    "the store cannot be reached, for %.0f s more it is awaited: %s", left, error
+                )
+                await asyncio.sleep(min(left, pause))
+                pause = min(2 * pause, _LONGEST_KNOCK)
 
     def _new_history(self) -> History:
         return History(

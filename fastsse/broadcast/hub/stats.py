@@ -62,6 +62,8 @@ class Stats:
             place up), ``bytes`` (too much was held), ``slow`` (took too long).
         events_refused: events that were not published, by the field at fault.
         runs: runs that have ended, by the reason that their end names, and those that were ``refused``.
+        append_errors: appends that the store has failed, by reason: ``full`` (no room), ``unreachable``.
+        append_latency: seconds that the store took for each append.
         skipped: times that a slow reader was moved ahead.
         gaps: gap events made, by reason: ``trimmed``, ``slow``, ``lost``, ``restart``, ``unknown``.
         latency: seconds from an event's report to the send of each reader that keeps up.
@@ -69,6 +71,8 @@ class Stats:
     """
 
     __slots__ = (
+        "append_errors",
+        "append_latency",
         "bodies",
         "bodies_refused",
         "body_bytes",
@@ -106,6 +110,8 @@ class Stats:
         self.bodies_refused: Counter[str] = Counter()
         self.events_refused: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
+        self.append_errors: Counter[str] = Counter()
+        self.append_latency = Histogram(_LATENCY)
         self.latency = Histogram(_LATENCY)
         self.lag = Histogram(_LAG)
 

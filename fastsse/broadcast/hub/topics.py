@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastsse.broadcast.names import Pattern
 
@@ -51,9 +51,7 @@ class TopicLimits:
 
     def __init__(self, settings: Settings) -> None:
         general = Limits(*(getattr(settings, name) for name in Limits._fields))
-        tables = {
-            name: general._replace(**dict(knobs)) for name, knobs in dict(settings.topics).items()
-        }
+        tables = {name: _limits(general, knobs) for name, knobs in dict(settings.topics).items()}
         patterns = [(Pattern.of(name), limits) for name, limits in tables.items() if "*" in name]
         self._exact = {name: limits for name, limits in tables.items() if "*" not in name}
         self._find = partial(_search, patterns, general)
@@ -77,6 +75,11 @@ class TopicLimits:
         """Return how many events and bytes the history keeps of a topic."""
         limits = self.of(topic)
         return limits.history_events, limits.history_bytes
+
+
+def _limits(general: Limits, knobs: Any) -> Limits:
+    """Return the general limits with those of a table; the knobs of the store are not for the hub."""
+    return general._replace(**{key: knob for key, knob in knobs if key in Limits._fields})
 
 
 def _search(patterns: list[tuple[Pattern, Limits]], general: Limits, topic: str) -> Limits:

@@ -1,4 +1,4 @@
-"""The contract between the hub and a log: `Store`, `Follower`, and the ability of an `Archive`. One file per store.
+"""The contract between the hub and a log: `Store`, `Follower`, and abilities such as `Archive`. One file per store.
 
     hub ── append ──► store ── entry, lost, renewed, stalled ──► hub (the follower) ──► streams
                       store ── read (only an archive) ─────────► one late stream
@@ -23,13 +23,29 @@ Everything here is called from one event loop. No method of a `Follower` blocks 
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from fastsse import InvalidField
+from fastsse import FastSSEError, InvalidField
 
 _END = b"event: end\n"  # the beginning of the block of an end, as `encode` writes it
 
-__all__ = ["Archive", "Draft", "Entry", "Follower", "KeyReused", "Log", "Page", "Store"]
+__all__ = [
+    "Archive",
+    "Draft",
+    "Entry",
+    "Follower",
+    "KeyReused",
+    "Log",
+    "Page",
+    "Portable",
+    "StorageFull",
+    "Store",
+    "StoreState",
+    "StoreUnusable",
+    "Watched",
+]
 
 
 class Draft:
@@ -115,6 +131,38 @@ class KeyReused(InvalidField):
 
     def __reduce__(self) -> tuple[type[KeyReused], tuple[object]]:
         return KeyReused, (self.value,)
+
+
+class StorageFull(FastSSEError, OSError):
+    """The engine has no room for more; over HTTP a publish then gets 507. Nothing was appended."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(errno.ENOSPC, detail)
+
+    def __reduce__(self) -> tuple[type[StorageFull], tuple[object]]:
+        return StorageFull, (self.strerror,)
+
+
+class StoreUnusable(FastSSEError, OSError):
+    """A log that waiting does not mend: damaged, newer than this version, or in use by another process."""
+
+
+class StoreState(NamedTuple):
+    """Numbers of a store for operators, as they are now.
+
+    Attributes:
+        engine: what keeps the log, such as ``sqlite``.
+        queued: appends that wait for the engine.
+        entries: entries that the log holds; None where that cannot be told at once.
+        size: bytes of their blocks, or what the engine takes; None where that cannot be told at once.
+        unreadable: entries that were skipped because they could not be read, since the store was opened.
+    """
+
+    engine: str
+    queued: int = 0
+    entries: int | None = None
+    size: int | None = None
+    unreadable: int = 0
 
 
 class Follower(Protocol):
@@ -230,5 +278,56 @@ class Archive(Protocol):
 
         Raises:
             OSError: the log cannot be read now.
+        """
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """An ability that a store may have besides: telling its numbers, for ``/health`` and ``/metrics``."""
+
+    def state(self) -> StoreState:
+        """Return the numbers as they are now, at once and without asking the engine."""
+        ...
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """An ability that a store may have besides: its log can be copied out and in, for ``fastsse store``.
+
+    The store is open, and nobody follows it.
+    """
+
+    async def scan(self, after: int, limit: int) -> Page:
+        """Return entries of all topics after a position: about `limit` bytes of blocks, and one entry at least.
+
+        The `Page.end` of the last page is the head of the log.
+
+        Raises:
+            OSError: the log cannot be read.
+        """
+        ...
+
+    async def adopt(self, log: Log) -> None:
+        """Take over epoch, floor and head of another log, so that its entries can be put in under their own ids.
+
+        Raises:
+            OSError: the log has entries already, or cannot be written.
+        """
+        ...
+
+    async def put(self, entries: Iterable[Entry]) -> None:
+        """Put in entries with their own positions, in order, all or none of one call.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
+        ...
+
+    async def trim(self) -> int:
+        """Let go one step of what is over the retention; return how many entries went: 0 when nothing is left to do.
+
+        Raises:
+            OSError: the log cannot be written.
         """
         ...

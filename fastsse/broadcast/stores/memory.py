@@ -11,10 +11,15 @@ import secrets
 import time
 from collections import OrderedDict
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-from fastsse.broadcast.stores import Draft, Entry, Follower, KeyReused, Log
+from fastsse.broadcast.stores import Draft, Entry, Follower, KeyReused, Log, StoreState
 
-__all__ = ["KEYS", "KeyWindow", "MemoryStore"]
+if TYPE_CHECKING:
+    from fastsse.broadcast.stores.opening import Address
+    from fastsse.broadcast.stores.retention import Retention
+
+__all__ = ["KEYS", "KeyWindow", "MemoryStore", "digest_of", "from_url"]
 
 KEYS = 10_000  # keys of publishes that are remembered; a newer key takes the place of the oldest
 
@@ -60,6 +65,22 @@ class MemoryStore:
         """Report nothing more."""
         self._follower = None
 
+    def state(self) -> StoreState:
+        """Return the numbers: nothing waits, and nothing is kept."""
+        return StoreState("memory", entries=0, size=0)
+
+
+def from_url(address: Address, retention: Retention) -> MemoryStore:  # noqa: ARG001 - nothing is kept
+    """Make the store of ``memory:``.
+
+    Raises:
+        SettingError: the URL has more than its scheme.
+    """
+    address.check_options(())
+    if address.parts.netloc or address.parts.path:
+        raise address.refuse("must be memory: alone; a file is sqlite:///FILE")
+    return MemoryStore()
+
 
 class KeyWindow:
     """The last keys of publishes, with the position and a digest of each event.
@@ -82,18 +103,18 @@ class KeyWindow:
         if found is None:
             return 0
         position, digest = found
-        if digest != _digest(draft):
+        if digest != digest_of(draft):
             raise KeyReused(key)
         return position
 
     def add(self, key: str, draft: Draft, position: int) -> None:
         """Remember a key, and forget the oldest one beyond the bound."""
-        self._known[key] = position, _digest(draft)
+        self._known[key] = position, digest_of(draft)
         if len(self._known) > self._most:
             self._known.popitem(last=False)
 
 
-def _digest(draft: Draft) -> bytes:
+def digest_of(draft: Draft) -> bytes:
     """Return a digest of topics and block. Topics hold no line end, so no two events are written alike."""
     names = "\n".join(draft.topics).encode()
     return blake2b(b"%b\n\n%b" % (names, draft.block), digest_size=16).digest()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from errno import ENOSPC
 from typing import Protocol
 
 from fastsse.asgi import Message, Receive, Scope
@@ -21,7 +22,7 @@ from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.web.headers import header_once
 from fastsse.broadcast.web.problems import Problem
 
-__all__ = ["LEAST_RATE", "Body", "Books", "called_off"]
+__all__ = ["LEAST_RATE", "Body", "Books", "append_failed", "called_off"]
 
 LEAST_RATE = 8192  # bytes that earn a form or a raw body another second
 
@@ -215,7 +216,16 @@ def called_off(reason: str, settings: Settings) -> Problem:
     return Problem.of_refusal(Refusal(reason, _WORDS[reason], least_seconds(1, settings)))
 
 
+def append_failed(error: OSError, settings: Settings) -> Problem:
+    """Make the problem of an event that the store could not take: 507 where it has no room, otherwise 503."""
+    if error.errno != ENOSPC:
+        return called_off("stalled", settings)
+    refusal = Refusal("full", _WORDS["storage"], least_seconds(5, settings))
+    return Problem(507, refusal.detail, headers={"Retry-After": refusal.retry_after})
+
+
 _WORDS = {
+    "storage": "the store of this server has no room for more",
     "stalled": "the store of this server cannot be reached",
     "silent": "the body paused while others needed its place",
     "bytes": "too much is being read at once, and the most of it is this body",

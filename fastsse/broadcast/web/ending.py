@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fastsse.broadcast.hub.hub import Hub, HubClosed
-from fastsse.broadcast.web.body import called_off
+from fastsse.broadcast.web.body import append_failed, called_off
 from fastsse.broadcast.web.fields import no_topic
 from fastsse.broadcast.web.forms import decode_text, parse_pairs
 from fastsse.broadcast.web.problems import Problem
@@ -72,8 +72,6 @@ async def end_each(hub: Hub, topics: Iterable[str], reason: str | None = None) -
             ids.append(receipt.id)
     except HubClosed:
         raise called_off("draining", hub.settings) from None
-    except OSError:
-        if hub.stalled is None:
-            raise
-        raise called_off("stalled", hub.settings) from None
+    except OSError as error:
+        raise append_failed(error, hub.settings) from None
     return ids

@@ -62,6 +62,11 @@ class Metrics(Collector):
             stats.latency,
         )
         yield _histogram(
+            "fastsse_append_seconds",
+            "From an event to its place in the store.",
+            stats.append_latency,
+        )
+        yield _histogram(
             "fastsse_lag_events",
             "Events that a blocked reader was behind when it could be sent to again.",
             stats.lag,
@@ -85,6 +90,7 @@ class Metrics(Collector):
             "For how long the store's engine cannot be reached; 0 while it can.",
             hub.stalled or 0.0,
         )
+        yield from self._store()
         yield _gauge("fastsse_runs", "Runs that go on.", hub.open_runs)
         yield _gauge("fastsse_ended_topics", "Topics known to have ended.", hub.ended_topics)
         yield _gauge("fastsse_history_topics", "Topics with a history.", hub.history.topics)
@@ -96,6 +102,17 @@ class Metrics(Collector):
         for name, count in hub.audiences.by_class.items():
             family.add_metric([name], count)
         yield family
+
+    def _store(self) -> Iterator[Metric]:
+        state = self._hub.store_state
+        yield _gauge("fastsse_store_queue", "Appends that wait for the store.", state.queued)
+        if state.entries is not None:
+            yield _gauge("fastsse_store_entries", "Events that the store holds.", state.entries)
+        if state.size is not None:
+            yield _gauge("fastsse_store_bytes", "Bytes that they take there.", state.size)
+        yield _counter(
+            "fastsse_store_unreadable", "Entries that could not be read.", state.unreadable
+        )
 
     def _since_start(self) -> Iterator[Metric]:
         stats = self._hub.stats
@@ -122,6 +139,9 @@ class Metrics(Collector):
         )
         yield _labelled(
             "fastsse_bodies_refused", "Bodies not read.", "reason", stats.bodies_refused
+        )
+        yield _labelled(
+            "fastsse_append_errors", "Appends failed by the store.", "reason", stats.append_errors
         )
         yield _labelled("fastsse_gaps", "Gap events.", "reason", stats.gaps)
 

@@ -20,7 +20,7 @@ from fastsse import COMPILED, Decoder, Event, EventTooLarge, InvalidField
 from fastsse.broadcast.hub.drafts import MAX_BESIDE, TooLarge, TopicEnded
 from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
 from fastsse.broadcast.web.bodies import Bodies
-from fastsse.broadcast.web.body import Body, called_off
+from fastsse.broadcast.web.body import Body, append_failed, called_off
 from fastsse.broadcast.web.ending import end_each
 from fastsse.broadcast.web.fields import Fields, no_topic
 from fastsse.broadcast.web.keys import Key
@@ -72,10 +72,8 @@ async def publish_stream(
         raise sent.broken(Problem.of_invalid(error)) from None
     except HubClosed:
         raise sent.broken(called_off("draining", hub.settings)) from None
-    except OSError:
-        if hub.stalled is None:
-            raise
-        raise sent.broken(called_off("stalled", hub.settings)) from None
+    except OSError as error:
+        raise sent.broken(append_failed(error, hub.settings)) from None
     except Problem as problem:
         raise sent.broken(problem, source.byte) from None
     return sent.answer() | {"unfinished": unfinished} | ends

@@ -19,7 +19,7 @@ from fastsse.asgi import Scope
 from fastsse.broadcast.hub.drafts import MAX_BESIDE
 from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
 from fastsse.broadcast.web.bodies import Bodies
-from fastsse.broadcast.web.body import Body, called_off
+from fastsse.broadcast.web.body import Body, append_failed, called_off
 from fastsse.broadcast.web.ending import end_each
 from fastsse.broadcast.web.fields import Fields, Rules, no_topic
 from fastsse.broadcast.web.forms import (
@@ -133,7 +133,5 @@ async def _publish_one(hub: Hub, fields: Fields, key: str | None) -> Receipt:
         )
     except HubClosed:
         raise called_off("draining", hub.settings) from None
-    except OSError:
-        if hub.stalled is None:
-            raise
-        raise called_off("stalled", hub.settings) from None
+    except OSError as error:
+        raise append_failed(error, hub.settings) from None

@@ -12,7 +12,7 @@ from support.driver import Sends, Stream, turns
 from support.stores import ScriptedStore
 
 from fastsse import Event, InvalidField
-from fastsse.broadcast import Hub, KeyReused, Settings
+from fastsse.broadcast import Hub, KeyReused, Log, Settings, StoreUnusable
 
 QUIET = {"heartbeat": 0.0, "lifetime": 0.0, "retry": 2000}
 
@@ -420,6 +420,53 @@ class TestStalled:
             assert isinstance(stalled, float)
             assert stalled >= 0.0
             assert hub.health()["stalled"] is None
+
+
+class TestWaiting:
+    async def test_a_start_waits_for_a_store_that_cannot_be_reached_yet(self) -> None:
+        store = ScriptedStore()
+        store.fails.add("open")
+        asyncio.get_running_loop().call_later(0.15, store.fails.clear)
+
+        async with started(store, store_wait=60.0) as hub:
+            await hub.publish("a", "x")
+
+        assert 1 < store.calls["open"]
+
+    async def test_a_start_without_patience_fails_at_once(self) -> None:
+        store = ScriptedStore()
+        store.fails.add("open")
+
+        with pytest.raises(OSError, match="open fails"):
+            await Hub(Settings(), store).start()
+
+        assert 1 == store.calls["open"]
+
+    async def test_a_start_fails_when_its_patience_is_over_and_may_be_tried_again(self) -> None:
+        store = ScriptedStore()
+        store.fails.add("open")
+        hub = Hub(Settings(store_wait=0.01), store)
+
+        with pytest.raises(OSError, match="open fails"):
+            await hub.start()
+        store.fails.clear()
+        await hub.start()
+
+        assert hub.started
+        await hub.stop()
+
+    async def test_no_start_waits_for_what_waiting_does_not_mend(self) -> None:
+        class Damaged(ScriptedStore):
+            async def open(self) -> Log:
+                self._called("open")
+                raise StoreUnusable("damaged")
+
+        store = Damaged()
+
+        with pytest.raises(StoreUnusable, match="damaged"):
+            await Hub(Settings(store_wait=60.0), store).start()
+
+        assert 1 == store.calls["open"]
 
 
 class TestKeys:

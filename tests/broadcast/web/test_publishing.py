@@ -27,6 +27,7 @@ from support.posts import (
 from support.stores import ScriptedStore
 
 from fastsse import Decoder, Event
+from fastsse.broadcast import Draft, MemoryStore, StorageFull
 from fastsse.broadcast.app import Broadcast
 from fastsse.broadcast.hub import delivery
 from fastsse.broadcast.web import forms
@@ -417,6 +418,26 @@ async def test_while_the_store_cannot_be_reached_publishers_have_to_come_again()
         store.recover()
 
         assert 200 == (await post(app, b"x", "text/plain", "topic=a")).status
+
+
+@pytest.mark.parametrize("kind", ["text/plain", STREAM, FORM])
+@pytest.mark.parametrize(("error", "status"), [(StorageFull("full"), 507), (OSError("odd"), 503)])
+async def test_what_the_store_cannot_take_is_told_with_a_time_to_come_again(
+    kind: str, error: OSError, status: int
+) -> None:
+    class Failing(MemoryStore):
+        async def append(self, draft: Draft, key: str | None = None) -> int:  # noqa: ARG002
+            raise error
+
+    body, query = (b"data: x\n\n", "topic=a") if kind != FORM else (b"topic=a&data=x", "")
+    async with broadcast(Failing(), retry=7000) as app:
+        answer = await post(app, body, kind, query)
+        ended = await fetch(app, "/events", query="topic=a", method="DELETE")
+
+        assert [status, status] == [answer.status, ended.status]
+        assert 7 <= int(answer.headers["retry-after"]) < 14
+        assert "odd" not in answer.body.decode()
+        assert {"full" if status == 507 else "unreachable": 2} == app.hub.stats.append_errors
 
 
 # Any body at all
