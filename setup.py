@@ -26,6 +26,7 @@ REQUIRED = flag("FASTSSE_REQUIRE_EXTENSIONS") or flag("CIBUILDWHEEL")
 TRACED = flag("FASTSSE_LINETRACE")
 WINDOWS = sysconfig.get_platform().startswith("win")
 
+STEP = ["fastsse/_step.h", "fastsse/_step.pxd"]  # how the flow and the pump step awaitables
 ESCAPES = "csrc/escapes.c"  # the kernels of forms; the codec has the others
 COMPILE = ["/O2"] if WINDOWS else ["-O3", "-g0", "-fvisibility=hidden"]
 LINK: list[str] = []
@@ -57,6 +58,8 @@ def extensions() -> list[Extension]:
     flow = Extension(
         "fastsse._flow_c",
         ["fastsse/_flow_c.pyx"],
+        include_dirs=["fastsse"],
+        depends=STEP,
         define_macros=MACROS,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
@@ -64,6 +67,8 @@ def extensions() -> list[Extension]:
     pump = Extension(
         "fastsse.broadcast.hub._pump_c",
         ["fastsse/broadcast/hub/_pump_c.pyx"],
+        include_dirs=["fastsse"],
+        depends=STEP,
         define_macros=MACROS,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,

@@ -4,6 +4,18 @@
 cimport cython
 from cpython.object cimport PyObject
 
+from fastsse._step cimport (
+    PYGEN_ERROR,
+    PYGEN_NEXT,
+    PYGEN_RETURN,
+    PyIter_Send,
+    PySendResult,
+    step_call,
+    step_error,
+    step_iterator,
+    step_taken,
+)
+
 import asyncio
 
 __all__ = ["Blocks", "Outlet", "iterate"]
@@ -13,60 +25,8 @@ cdef object get_running_loop = asyncio.get_running_loop
 
 
 cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-
-    PySendResult PyIter_Send(object iterator, object value, PyObject **result)
     void Py_DECREF(PyObject *)
     void Py_XDECREF(PyObject *)
-
-
-cdef extern from *:
-    """
-    static int fastsse_error_is_set(void) { return -1; }
-
-    /* What an awaitable is stepped by: a coroutine is its own iterator, others say. NULL with an error. */
-    static PyObject *fastsse_iterator_of(PyObject *awaitable)
-    {
-        PyAsyncMethods *async;
-        if (PyCoro_CheckExact(awaitable))
-            return Py_NewRef(awaitable);
-        async = Py_TYPE(awaitable)->tp_as_async;
-        if (async == NULL || async->am_await == NULL) {
-            const char *name = Py_TYPE(awaitable)->tp_name;
-            PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '__await__'", name);
-            return NULL;
-        }
-        return async->am_await(awaitable);
-    }
-
-    /* Call and step once. *iterator is a new reference unless the call failed. */
-    static PySendResult fastsse_call(
-        PyObject *call, PyObject *message, PyObject **iterator, PyObject **result)
-    {
-        PyObject *awaitable = PyObject_CallOneArg(call, message);
-        *iterator = *result = NULL;
-        if (awaitable == NULL)
-            return PYGEN_ERROR;
-        *iterator = fastsse_iterator_of(awaitable);
-        Py_DECREF(awaitable);
-        if (*iterator == NULL)
-            return PYGEN_ERROR;
-        return PyIter_Send(*iterator, Py_None, result);
-    }
-    """
-    int _raise "fastsse_error_is_set"() except -1  # the error that is set already
-    object _iterator_of "fastsse_iterator_of"(object awaitable)
-    PySendResult _call "fastsse_call"(object call, object message, PyObject **iterator, PyObject **result)
-
-
-cdef inline object _take(PyObject *owned):
-    """Hand a reference that is ours over to Cython."""
-    cdef object result = <object> owned
-    Py_DECREF(owned)
-    return result
 
 
 cdef class Blocks:
@@ -177,7 +137,7 @@ cdef class _Iteration:
         blocks._size += len(block)
         if blocks._size >= blocks._limit:
             blocks._room = get_running_loop().create_future()
-            self._steps = _iterator_of(blocks._room)
+            self._steps = step_iterator(blocks._room)
 
     cdef object _go_on(self):
         """Go on until something is waited for, and return it; StopIteration at the end."""
@@ -186,18 +146,18 @@ cdef class _Iteration:
         cdef object waits_for
         while self._following is not None:
             if self._steps is None:
-                self._steps = _iterator_of(self._following())
+                self._steps = step_iterator(self._following())
             outcome = PyIter_Send(self._steps, None, &result)
             if outcome == PYGEN_RETURN:
-                self._add(_take(result))
+                self._add(step_taken(result))
             elif outcome == PYGEN_NEXT:
-                waits_for = _take(result)
+                waits_for = step_taken(result)
                 self._blocks.tell()
                 return waits_for
             else:
                 self._leave()
                 try:
-                    _raise()
+                    step_error()
                 except StopAsyncIteration:
                     break
         raise StopIteration
@@ -250,7 +210,7 @@ cdef class Outlet:
         self._pending = True
         self._sent_at = self._now()
         message = {"type": "http.response.body", "body": source.take(), "more_body": True}
-        outcome = _call(self._own, message, &iterator, &result)
+        outcome = step_call(self._own, message, &iterator, &result)
         if outcome == PYGEN_RETURN:
             Py_DECREF(result)
             Py_DECREF(iterator)
@@ -258,11 +218,11 @@ cdef class Outlet:
             if source._room is not None:
                 self._flush_all()
         elif outcome == PYGEN_NEXT:
-            self._carry_on(_take(iterator), _take(result))
+            self._carry_on(step_taken(iterator), step_taken(result))
         else:
             Py_XDECREF(iterator)
             try:
-                _raise()
+                step_error()
             except (Exception, CancelledError) as error:
                 self._send_failed(error)
                 self._pending = False

@@ -18,9 +18,9 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
-__all__ = ["Blocks", "Outlet", "iterate"]
+from fastsse._stepping import DONE, iterator_of
 
-_DONE: Any = object()
+__all__ = ["Blocks", "Outlet", "iterate"]
 
 
 class Blocks:
@@ -76,7 +76,7 @@ def iterate(
     """
     while True:
         try:
-            item = yield from _telling(blocks, following().__await__())
+            item = yield from _telling(blocks, iterator_of(following()))
         except StopAsyncIteration:
             return
         if blocks._stopped:  # the items have swallowed the cancellation
@@ -156,13 +156,13 @@ class Outlet:
             self._sent_at = self._now()
             body = source.take()
             message = {"type": "http.response.body", "body": body, "more_body": True}
-            steps = self._own(message).__await__()
-            waits_for = next(steps, _DONE)
+            steps = iterator_of(self._own(message))
+            waits_for = next(steps, DONE)
         except (Exception, asyncio.CancelledError) as error:
             self._send_failed(error)
             self._pending = False
             return
-        if waits_for is not _DONE:
+        if waits_for is not DONE:
             self._carry_on(steps, waits_for)
             return
         self._pending = False

@@ -16,7 +16,7 @@ import asyncio
 from typing import Any
 
 from fastsse._flow import Outlet
-from fastsse._stepping import DONE, finish, own_send
+from fastsse._stepping import DONE, finish, iterator_of, own_send
 from fastsse.asgi import Message, Send
 
 __all__ = ["Sending"]
@@ -60,7 +60,7 @@ class Sending(Outlet):
         try:
             while (message := self._next()) is not None:
                 self._sent_at = self._now()
-                steps = (self._own if self._started else self._send)(message).__await__()
+                steps = iterator_of((self._own if self._started else self._send)(message))
                 waits_for = next(steps, DONE)
                 if waits_for is not DONE:
                     self._carry_on(steps, waits_for)

@@ -13,20 +13,34 @@ The module knows awaitables and ASGI's `send`; it must not know streams, items o
 from __future__ import annotations
 
 import types
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 from typing import Any, cast
 
 from fastsse.asgi import Message, Send
 
-__all__ = ["DONE", "finish", "own_send"]
+__all__ = ["DONE", "finish", "iterator_of", "own_send"]
 
 DONE: Any = (
     object()
-)  # what ``next(send(message).__await__(), DONE)`` gives when the send has finished
+)  # what ``next(iterator_of(send(message)), DONE)`` gives when the send has finished
 
 _SERVERS = ("granian", "uvicorn", "fastsse")  # their own send may be stepped outside a task
 _WRAPPERS = 16  # of a framework, at most
+
+
+def iterator_of(awaitable: Any) -> Iterator[Any]:
+    """Return what an awaitable is stepped by, by ``next``.
+
+    Raises:
+        TypeError: the object is no awaitable; the message is that of an ``await``.
+    """
+    try:
+        begin = awaitable.__await__
+    except AttributeError:
+        kind = type(awaitable).__name__
+        raise TypeError(f"object {kind} can't be used in 'await' expression") from None
+    return cast("Iterator[Any]", begin())
 
 
 @types.coroutine

@@ -425,8 +425,8 @@ def test_a_send_that_returns_no_awaitable_fails(flow: ModuleType) -> None:
     made._flush()
 
     (error,) = made.noted
-    assert isinstance(error, AttributeError)
-    assert "'int' object has no attribute '__await__'" == str(error)
+    assert isinstance(error, TypeError)
+    assert "object int can't be used in 'await' expression" == str(error)
 
 
 def test_items_that_wait_for_room_go_on_by_the_long_way(flow: ModuleType) -> None:

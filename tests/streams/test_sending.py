@@ -264,7 +264,7 @@ async def test_a_send_that_returns_no_awaitable_is_an_error() -> None:
         def send(self, message: Any) -> None:
             """Return nothing to wait for."""
 
-    with pytest.raises(AttributeError, match="__await__"):
+    with pytest.raises(TypeError, match="object NoneType can't be used"):
         await EventSourceResponse(tokens(1))(
             {"type": "http", "method": "GET", "headers": []}, asyncio.Event().wait, Wrong().send
         )

@@ -4,15 +4,21 @@
 cimport cython
 from cpython.object cimport PyObject
 
+from fastsse._step cimport (
+    PYGEN_ERROR,
+    PYGEN_NEXT,
+    PYGEN_RETURN,
+    PyIter_Send,
+    PySendResult,
+    step_call,
+    step_error,
+    step_iterator,
+    step_taken,
+)
+
 __all__ = ["Half", "Member", "begin", "sweep"]
 
 cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-
-    PySendResult PyIter_Send(object iterator, object value, PyObject **result)
     void Py_DECREF(PyObject *)
     void Py_XDECREF(PyObject *)
 
@@ -46,11 +52,11 @@ cdef class Half:
         cdef PyObject *result = NULL
         cdef PySendResult outcome = PyIter_Send(self._iterator, None, &result)
         if outcome == PYGEN_ERROR:
-            _raise()
+            step_error()
         if outcome == PYGEN_NEXT:
-            self.waits_for = _take(result)
+            self.waits_for = step_taken(result)
         else:
-            self.value = _take(result)
+            self.value = step_taken(result)
             self.done = True
             self._iterator = self.waits_for = None
 
@@ -61,56 +67,10 @@ cdef class Half:
             close()
 
 
-cdef inline object _take(PyObject *owned):
-    """Hand a reference that is ours over to Cython."""
-    cdef object result = <object> owned
-    Py_DECREF(owned)
-    return result
-
-
-cdef extern from *:
-    """
-    static int fastsse_error_is_set(void) { return -1; }
-
-    /* What an awaitable is stepped by: a coroutine is its own iterator, others say. NULL with an error. */
-    static PyObject *fastsse_iterator_of(PyObject *awaitable)
-    {
-        PyAsyncMethods *async;
-        if (PyCoro_CheckExact(awaitable))
-            return Py_NewRef(awaitable);
-        async = Py_TYPE(awaitable)->tp_as_async;
-        if (async == NULL || async->am_await == NULL) {
-            const char *name = Py_TYPE(awaitable)->tp_name;
-            PyErr_Format(PyExc_TypeError, "send must return an awaitable, not %.100s", name);
-            return NULL;
-        }
-        return async->am_await(awaitable);
-    }
-
-    /* Call and step once. *iterator is a new reference unless the call failed. */
-    static PySendResult fastsse_call(
-        PyObject *call, PyObject *message, PyObject **iterator, PyObject **result)
-    {
-        PyObject *awaitable = PyObject_CallOneArg(call, message);
-        *iterator = *result = NULL;
-        if (awaitable == NULL)
-            return PYGEN_ERROR;
-        *iterator = fastsse_iterator_of(awaitable);
-        Py_DECREF(awaitable);
-        if (*iterator == NULL)
-            return PYGEN_ERROR;
-        return PyIter_Send(*iterator, Py_None, result);
-    }
-    """
-    int _raise "fastsse_error_is_set"() except -1  # the error that is set already
-    object _iterator_of "fastsse_iterator_of"(object awaitable)
-    PySendResult _call "fastsse_call"(object call, object message, PyObject **iterator, PyObject **result)
-
-
 def begin(awaitable):
     """Step an awaitable once; an exception of the awaitable is raised here."""
     cdef Half half = Half.__new__(Half)
-    half._iterator = _iterator_of(awaitable)
+    half._iterator = step_iterator(awaitable)
     half.step()
     return half
 
@@ -137,20 +97,20 @@ def sweep(list members, Py_ssize_t start, Py_ssize_t stop, dict message, long lo
                     rest.append((member, None))
                 continue
             member.position = last
-        outcome = _call(member.send, message, &iterator, &result)
+        outcome = step_call(member.send, message, &iterator, &result)
         if outcome == PYGEN_RETURN:
             Py_DECREF(result)
             Py_DECREF(iterator)
             finished += 1
         elif outcome == PYGEN_NEXT:
             half = Half.__new__(Half)
-            half._iterator = _take(iterator)
-            half.waits_for = _take(result)
+            half._iterator = step_taken(iterator)
+            half.waits_for = step_taken(result)
             rest.append((member, half))
         else:
             Py_XDECREF(iterator)
             try:
-                _raise()
+                step_error()
             except Exception as error:
                 rest.append((member, error))
     return finished, rest

@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fastsse._stepping import iterator_of
+
 if TYPE_CHECKING:
     from fastsse._gate import Gate
     from fastsse.asgi import Message, Send
@@ -105,9 +107,7 @@ def begin(awaitable: Awaitable[Any]) -> Half:
     """
     if isinstance(awaitable, types.CoroutineType):
         return Half(_Steps(awaitable))  # pyright: ignore[reportUnknownArgumentType]
-    if not hasattr(awaitable, "__await__"):
-        raise TypeError(f"send must return an awaitable, not {type(awaitable).__name__}")
-    return Half(awaitable.__await__())
+    return Half(iterator_of(awaitable))
 
 
 @types.coroutine

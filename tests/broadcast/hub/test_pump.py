@@ -149,7 +149,7 @@ async def test_what_the_first_step_raises_is_raised_and_so_is_what_a_later_one_d
 
 
 async def test_a_send_that_is_not_asynchronous_is_said_to_be_so(pump: ModuleType) -> None:
-    with pytest.raises(TypeError, match="send must return an awaitable, not int"):
+    with pytest.raises(TypeError, match="object int can't be used in 'await' expression"):
         pump.begin(5)
 
     finished, [(_, error)] = pump.sweep([member(pump, lambda _: 5)], 0, 1, MESSAGE, 1, 1)
