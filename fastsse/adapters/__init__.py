@@ -1,4 +1,6 @@
-"""Event streams in the manner of each framework: one thin module for each, which imports that framework alone.
+"""Event streams in the manner of each framework, and our decoder in the clients of SDKs.
+
+Each framework has one thin module, which imports that framework alone.
 
     framework, server          module        how the stream runs
     FastAPI, Starlette, ASGI   none          `fastsse.EventSourceResponse` is the response
@@ -13,6 +15,9 @@ Each module has `EventSourceResponse`, with the items and options of `fastsse.Ev
 return; `from_asgi`, which makes the framework's response of any ASGI response, such as ``hub.response("news")``; and
 `last_event_id`. Heartbeats, disconnects, time-outs, shutdown and clean-up are therefore those of the ASGI response. The
 docstring of each module says what its framework cannot do.
+
+The modules openai and anthropic have `use_fastsse`, which gives a client of that SDK our decoder; httpx2 has the
+`EventSource` of that library with our decoder.
 """
 
 from __future__ import annotations
