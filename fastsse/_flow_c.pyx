@@ -5,7 +5,6 @@ cimport cython
 from cpython.object cimport PyObject
 
 from fastsse._step cimport (
-    PYGEN_ERROR,
     PYGEN_NEXT,
     PYGEN_RETURN,
     PyIter_Send,
