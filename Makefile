@@ -8,10 +8,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --qui
 # A change of any of these builds and installs the package again.
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h \
              $(foreach folder,fastsse fastsse/broadcast/hub fastsse/broadcast/web,$(addprefix $(folder)/,*.pyx *.pxd *.h)))
-# A test that needs a browser, a proxy or a neighbour skips without one; requiring one installs what Python needs for it.
+# A test that needs a browser, a proxy, a neighbour or a store's engine skips without one; requiring one installs what Python needs for it.
 TESTED  := $(VENV)/.group-server-test $(if $(FASTSSE_REQUIRE_BROWSER),$(VENV)/.group-browser) \
              $(if $(FASTSSE_REQUIRE_PROXIES),$(VENV)/.group-proxies) \
-             $(if $(FASTSSE_REQUIRE_NEIGHBOURS),$(VENV)/.group-neighbours)
+             $(if $(FASTSSE_REQUIRE_NEIGHBOURS),$(VENV)/.group-neighbours) \
+             $(if $(FASTSSE_REQUIRE_STORES),$(VENV)/.group-stores)
 
 # All tests run on all cores, those that ARGS name in one process.
 ALL_CORES := -n logical --maxprocesses 4 --dist worksteal
@@ -43,7 +44,7 @@ bench-response: $(VENV)/.group-bench $(PEER)
 	$(BIN)/python -m benchmarks.response $(if $(QUICK),--quick) $(ARGS)
 
 # Every gate but the tests themselves, or those named: make check ARGS="lint types".
-check: $(addprefix $(VENV)/.group-,build server-test neighbours bench lint packaging)
+check: $(addprefix $(VENV)/.group-,build server-test neighbours stores bench lint packaging)
 	@VENV=$(VENV) .ci/check $(ARGS)
 
 clean:

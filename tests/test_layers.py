@@ -96,6 +96,7 @@ GUESTS: dict[str, set[str]] = {
     "litestar": {"adapters.litestar"},
     "pytest": {"pytest_plugin"},
     "quart": {"adapters.quart"},
+    "redis": {"broadcast.stores.redis"},
     "sanic": {"adapters.sanic"},
     "starlette": {
         "broadcast.web",

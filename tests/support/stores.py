@@ -25,6 +25,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
+from support.servers import DEADLINE
+
 from fastsse.broadcast.stores import Draft, Entry, Follower, Log, Page
 from fastsse.broadcast.stores.memory import KeyWindow
 
@@ -276,6 +278,17 @@ class Recorder:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.news: list[tuple[str, object]] = []
+
+    async def until(self, done: Callable[[Recorder], object]) -> None:
+        """Wait until something is true of this recorder: a store may report after `append` has returned."""
+        async with asyncio.timeout(DEADLINE):
+            while not done(self):
+                await asyncio.sleep(0.002)
+
+    async def told(self, count: int) -> list[Entry]:
+        """Wait for so many entries, and return them."""
+        await self.until(lambda told: len(told.entries) >= count)
+        return self.entries
 
     def entry(self, entry: Entry) -> None:
         self.entries.append(entry)

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import pickle
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
+from support.engines import Redis, shared
 from support.stores import ArchivedStore, Recorder, ScriptedStore
 
 from fastsse import InvalidField
 from fastsse.broadcast.stores import Archive, Draft, KeyReused, Log, Store
 from fastsse.broadcast.stores.memory import KEYS, KeyWindow, MemoryStore
+from fastsse.broadcast.stores.opening import open_url
 
 DOCS = Path(__file__).parents[3] / "docs"
 FILES = tempfile.TemporaryDirectory()
@@ -34,21 +37,46 @@ def table_store() -> Store:
     return cast("Store", names["TableStore"](str(Path(tempfile.mkdtemp(dir=FILES.name)) / "db")))
 
 
+_numbers = itertools.count()
+_made: list[Store] = []  # in the running test, which closes them
+
+
+def redis_store() -> Store:
+    """Make a store with a log of its own in the Redis that all tests share."""
+    return open_url(shared(Redis).url(f"suite{next(_numbers)}"))
+
+
 class Row(NamedTuple):
     """One store of the suite."""
 
-    make: Callable[[], Store]
+    kind: Callable[[], Store]
     durable: bool  # its log outlives `close`
-    scripted: bool  # it does what `ScriptedStore` can be told
+    scripted: bool = False  # it does what `ScriptedStore` can be told
+    archive: bool = False  # it can be read from any place
+
+    def make(self) -> Store:
+        """Make a store with a new log; the test's end closes it."""
+        store = self.kind()
+        _made.append(store)
+        return store
 
 
 STORES = {
-    "memory": Row(MemoryStore, durable=False, scripted=False),
+    "memory": Row(MemoryStore, durable=False),
     "scripted": Row(ScriptedStore, durable=True, scripted=True),
     "strides": Row(lambda: ScriptedStore(stride=1000, first=2**61), durable=True, scripted=True),
-    "archived": Row(ArchivedStore, durable=True, scripted=True),
-    "documented": Row(table_store, durable=True, scripted=False),
+    "archived": Row(ArchivedStore, durable=True, scripted=True, archive=True),
+    "documented": Row(table_store, durable=True, archive=True),
+    "redis": Row(redis_store, durable=True, archive=True),
 }
+
+
+@pytest.fixture(autouse=True)
+async def made() -> AsyncIterator[None]:
+    """Close the stores of a test after it."""
+    yield
+    while _made:
+        await _made.pop().close()
 
 
 def rows(**wanted: bool) -> pytest.MarkDecorator:
@@ -64,9 +92,7 @@ def rows(**wanted: bool) -> pytest.MarkDecorator:
 every_store = rows()
 durable_stores = rows(durable=True)
 scripted_stores = rows(scripted=True)
-archives = pytest.mark.parametrize(
-    "row", [STORES["archived"], STORES["documented"]], ids=["archived", "documented"]
-)
+archives = rows(archive=True)
 
 
 def draft(text: str, *topics: str) -> Draft:
@@ -89,7 +115,7 @@ async def followed_script(row: Row, tail: int = 100) -> tuple[ScriptedStore, Rec
 class TestEveryStore:
     @every_store
     async def test_it_has_the_methods_of_a_store(self, row: Row) -> None:
-        assert isinstance(row.make(), Store)
+        assert isinstance(row.kind(), Store)
 
     @every_store
     async def test_its_log_has_an_epoch_that_fits_into_an_id(self, row: Row) -> None:
@@ -112,7 +138,7 @@ class TestEveryStore:
 
         positions = [await store.append(draft(str(n), "a", str(n))) for n in range(3)]
 
-        assert positions == [entry.position for entry in told.entries]
+        assert positions == [entry.position for entry in await told.told(3)]
         assert positions == sorted(set(positions))
         assert 0 < positions[0] < positions[-1] < 2**62
         assert [(("a", str(n)), b"data: %d\n\n" % n) for n in range(3)] == [
@@ -139,6 +165,7 @@ class TestEveryStore:
 
         told = await followed(store)
         position = await store.append(draft("x"))
+        await told.told(1)
 
         assert [("entry", position)] == told.news
 
@@ -152,6 +179,7 @@ class TestKeys:
         first = await store.append(draft("x"), "k")
         await store.append(draft("y"))
         again = await store.append(draft("x"), "k")
+        await told.told(2)
 
         assert first == again
         assert [b"data: x\n\n", b"data: y\n\n"] == [entry.block for entry in told.entries]
@@ -168,7 +196,8 @@ class TestKeys:
         with pytest.raises(KeyReused, match=r"'k'.*another event"):
             await store.append(other, "k")
 
-        assert 1 == len(told.entries)
+        await store.append(draft("last"))
+        assert [b"data: x\n\n", b"data: last\n\n"] == [e.block for e in await told.told(2)]
 
     @every_store
     async def test_events_that_are_equal_but_for_their_keys_are_two(self, row: Row) -> None:
@@ -348,13 +377,12 @@ class TestScriptedStores:
 
 
 class TestArchive:
-    async def archive(self, row: Row, count: int = 10) -> Archive:
-        """Open a log with an entry of topic a at each odd position and one of b at each even."""
+    async def archive(self, row: Row, count: int = 10) -> tuple[Archive, list[int]]:
+        """Open a log with entries of topic a and topic b in turn; return it and their positions, after a 0."""
         store = row.make()
         await store.open()
-        for n in range(1, count + 1):
-            await store.append(draft(str(n), "ba"[n % 2]))
-        return cast("Archive", store)
+        positions = [await store.append(draft(str(n), "ba"[n % 2])) for n in range(1, count + 1)]
+        return cast("Archive", store), [0, *positions]
 
     def test_only_a_store_that_can_be_read_is_an_archive(self) -> None:
         assert isinstance(ArchivedStore(), Archive)
@@ -365,52 +393,52 @@ class TestArchive:
     async def test_a_page_has_the_entries_of_the_topics_between_two_positions(
         self, row: Row
     ) -> None:
-        store = await self.archive(row)
+        store, at = await self.archive(row)
 
-        page = await store.read(("a",), 1, 9, 10_000)
+        page = await store.read(("a",), at[1], at[9], 10_000)
 
-        assert [3, 5, 7] == [entry.position for entry in page.entries]
+        assert [at[3], at[5], at[7]] == [entry.position for entry in page.entries]
         assert [b"data: 3\n\n", ("a",)] == [page.entries[0].block, page.entries[0].topics]
-        assert (8, 0) == (page.end, page.floor)
+        assert (at[9] - 1, 0) == (page.end, page.floor)
 
     @archives
     async def test_an_entry_of_several_topics_comes_once(self, row: Row) -> None:
         store = row.make()
         await store.open()
-        await store.append(draft("x", "a", "b"))
+        position = await store.append(draft("x", "a", "b"))
 
-        page = await cast("Archive", store).read(("a", "b"), 0, 2, 10_000)
+        page = await cast("Archive", store).read(("a", "b"), 0, position + 1, 10_000)
 
-        assert [1] == [entry.position for entry in page.entries]
+        assert [position] == [entry.position for entry in page.entries]
 
     @archives
     async def test_a_page_ends_at_the_entry_that_reaches_its_limit(self, row: Row) -> None:
-        store = await self.archive(row)
+        store, at = await self.archive(row)
 
-        page = await store.read(("a", "b"), 0, 11, 20)  # blocks of nine bytes
+        page = await store.read(("a", "b"), 0, at[10] + 1, 20)  # blocks of nine bytes
 
-        assert [1, 2, 3] == [entry.position for entry in page.entries]
-        assert 3 == page.end
+        assert at[1:4] == [entry.position for entry in page.entries]
+        assert at[3] == page.end
 
     @archives
     @pytest.mark.parametrize("limit", [1, 9, 25, 10_000])
     async def test_reading_page_by_page_gives_every_entry_once_and_comes_to_an_end(
         self, row: Row, limit: int
     ) -> None:
-        store = await self.archive(row, 60)
+        store, at = await self.archive(row, 60)
         found: list[int] = []
-        at = 0
+        after = 0
 
-        while at < 60:
-            page = await store.read(("a",), at, 61, limit)
+        while after < at[60]:
+            page = await store.read(("a",), after, at[60] + 1, limit)
             found += [entry.position for entry in page.entries]
-            assert at < page.end
-            at = page.end
+            assert after < page.end
+            after = page.end
 
-        assert list(range(1, 61, 2)) == found
+        assert at[1::2] == found
 
     async def test_pages_without_an_entry_bring_the_reader_on(self) -> None:
-        store = cast("ArchivedStore", await self.archive(STORES["archived"]))
+        store = cast("ArchivedStore", (await self.archive(STORES["archived"]))[0])
         store.scan = 3
 
         ends = [(await store.read(("c",), after, 11, 10_000)).end for after in (0, 3, 6, 9)]
@@ -418,7 +446,7 @@ class TestArchive:
         assert [3, 6, 9, 10] == ends
 
     async def test_a_page_says_what_is_gone(self) -> None:
-        store = cast("ArchivedStore", await self.archive(STORES["archived"]))
+        store = cast("ArchivedStore", (await self.archive(STORES["archived"]))[0])
         store.trim(4)
 
         page = await store.read(("a",), 0, 8, 10_000)
