@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.blocks import code_blocks, run_block
+from support.misbehaving import Misbehaving, answer, send, stream
 from support.neighbours import need
 from support.servers import ROOT
 
 from fastsse.testing import fetch, open_stream
 
 PAGES = ROOT / "docs" / "migrating"
+BODY = b"id: 1\nretry: 1\ndata: one\n\n: comment\n\nid: 2\nevent: note\ndata: two\n\n"
+NEEDED = {
+    "aiohttp-sse": "aiohttp",
+    "aiohttp-sse-client": "aiohttp",
+    "httpx-sse": "httpx",
+    "requests-sse": "requests",
+    "sse-starlette": "starlette",
+    "sseclient-py": "requests",
+}
 
 
 @pytest.fixture
@@ -25,14 +36,26 @@ def harmless() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def run(page: str, count: int) -> dict[str, Any]:
-    """Run all blocks of a page, one after the other, in one namespace."""
+def run(page: str, count: int, origin: str = "https://example.com") -> dict[str, Any]:
+    """Run all blocks of a page, one after the other, in one namespace; a server stands for the one of the page."""
     names: dict[str, Any] = {"__name__": "page"}
     blocks = [block for block in code_blocks(PAGES / page) if block.language == "python"]
     assert count == len(blocks)
     for block in blocks:
-        run_block(block, names)
+        run_block(block._replace(text=block.text.replace("https://example.com", origin)), names)
     return names
+
+
+@pytest.fixture
+def server() -> Iterator[Misbehaving]:
+    """Answer a request that begins with a stream, and one that resumes with 204."""
+
+    def serve(sock: socket.socket) -> None:
+        resumes = running.requests[-1].headers.get("last-event-id") == "2"
+        (send(answer(204)) if resumes else stream(BODY))(sock)
+
+    with Misbehaving([serve]) as running:
+        yield running
 
 
 @pytest.mark.usefixtures("harmless")
@@ -80,9 +103,55 @@ async def test_the_page_about_aiohttp_sse_runs() -> None:
     assert b"id: 8\r\nevent: tick\r\ndata: tick 8\r\n\r\n" == first
 
 
-@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda path: path.stem)
+def test_the_page_about_httpx_sse_runs(server: Misbehaving) -> None:
+    need("httpx")
+    names = run("httpx-sse.md", 2, server.url.removesuffix("/events"))
+
+    assert ["one", "two"] == names["events"]
+    assert ["one", "two"] == names["resumed"]
+
+
+def test_the_page_about_httpx2_runs(server: Misbehaving) -> None:
+    need("httpx2")
+    names = run("httpx2.md", 3, server.url.removesuffix("/events"))
+
+    assert [("message", "one", "1", 1), ("note", "two", "2", None)] == names["found"]
+    assert "onetwo" == names["answer"]
+    assert ["one", "two"] == names["once"]
+
+
+def test_the_page_about_sseclient_py_runs(server: Misbehaving) -> None:
+    need("requests")
+    names = run("sseclient-py.md", 2, server.url.removesuffix("/events"))
+
+    assert [("1", "one"), ("2", "two")] == names["events"]
+    assert ["one", "two"] == names["resumed"]
+
+
+def test_the_page_about_requests_sse_runs(server: Misbehaving) -> None:
+    need("requests")
+    names = run("requests-sse.md", 1, server.url.removesuffix("/events"))
+
+    assert [("message", "one", "1"), ("note", "two", "2")] == names["found"]
+
+
+async def test_the_page_about_aiohttp_sse_client_runs(server: Misbehaving) -> None:
+    need("aiohttp")
+    names = run("aiohttp-sse-client.md", 1, server.url.removesuffix("/events"))
+
+    await names["follow"]()
+
+    assert [("message", "one", "1"), ("note", "two", "2")] == names["found"]
+
+
+CHANGES = [
+    page for page in sorted(PAGES.glob("*.md")) if page.stem != "httpx2"
+]  # has no import to change
+
+
+@pytest.mark.parametrize("page", CHANGES, ids=lambda path: path.stem)
 def test_a_page_shows_the_import_that_changes(page: Path) -> None:
-    need({"aiohttp-sse": "aiohttp", "sse-starlette": "starlette"}.get(page.stem, page.stem))
+    need(NEEDED.get(page.stem, page.stem))
     [change] = [block.text for block in code_blocks(page) if block.language == "diff"]
     removed = [line[1:] for line in change.splitlines() if line.startswith("-")]
     added = [line[1:] for line in change.splitlines() if line.startswith("+")]
