@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-from benchmarks.chart import DARK, FONT, LIGHT, Theme
+from benchmarks.svg import DARK, LIGHT, MARGIN, STEP, Theme, axis, bar, column, page, text
 
 __all__ = ["both"]
 
-WIDTH = 840
-MARGIN = 28
-GUTTER = 40
 HEAD = 84  # height above the panels
 FOOT = 64  # height below them
 FOOT_LINE = 135  # letters of a line of names and versions
-BAR = 15
-STEP = 23  # from bar to bar
 PANEL_HEAD = 46
 LABEL = 150  # width of the names
 VALUE = 84  # width kept free behind the longest bar
@@ -72,63 +66,43 @@ def _bars(cells: dict[str, Any], phase: str) -> list[Bar]:
 
 
 def _picture(found: dict[str, Any], panels: dict[str, list[Bar]], theme: Theme) -> str:
-    width = (WIDTH - 2 * MARGIN - GUTTER) / 2
     most = max(len(bars) for bars in panels.values())
     height = HEAD + PANEL_HEAD + STEP * most + FOOT
     about = "thousand deliveries a second to 1,000 readers, longer is better; ×: fastsse's as a multiple of it"
     parts: list[str] = []
-    for column, (phase, title, under) in enumerate(PANELS):
-        left = MARGIN + column * (width + GUTTER)
-        parts += _panel(panels[phase], title, under, left, width, theme)
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-            f'viewBox="0 0 {WIDTH} {height}" font-family="{FONT}" role="img">',
-            f"<title>{escape(_summary(panels))}</title>",
-            f'<rect width="{WIDTH}" height="{height}" rx="6" fill="{theme.page}"/>',
-            _text(MARGIN, 38, "Broadcast", theme.ink, 20, weight=600),
-            _text(MARGIN, 60, about, theme.soft, 13),
-            *parts,
-            *_footer(found, height, theme),
-            "</svg>\n",
-        ]
-    )
+    for number, (phase, title, under) in enumerate(PANELS):
+        parts += _panel(panels[phase], title, under, *column(number), theme)
+    parts += _footer(found, height, theme)
+    return page(height, _summary(panels), "Broadcast", about, parts, theme)
 
 
 def _panel(
     bars: list[Bar], title: str, under: str, left: float, width: float, theme: Theme
 ) -> Iterator[str]:
     """Draw a title, and bars on a scale of their own that begins at zero."""
-    yield _text(left, HEAD + 14, title, theme.ink, 14, weight=600)
-    yield _text(left, HEAD + 31, under, theme.soft, 12)
-    ours = next(bar.rate for bar in bars if bar.name == OURS)
-    scale = (width - LABEL - VALUE) / max(bar.rate for bar in bars)
-    zero = left + LABEL
-    top = HEAD + PANEL_HEAD
-    bottom = top + STEP * len(bars) - (STEP - BAR) + 3
-    yield f'<path d="M{zero - 0.5:.1f} {top - 3}V{bottom}" stroke="{theme.line}" fill="none"/>'
-    for number, bar in enumerate(bars):
-        yield from _bar(bar, ours, zero, top + STEP * number, bar.rate * scale, theme)
+    yield text(left, HEAD + 14, title, theme.ink, 14, weight=600)
+    yield text(left, HEAD + 31, under, theme.soft, 12)
+    ours = next(one.rate for one in bars if one.name == OURS)
+    scale = (width - LABEL - VALUE) / max(one.rate for one in bars)
+    yield axis(left + LABEL, HEAD + PANEL_HEAD, len(bars), theme)
+    for number, one in enumerate(bars):
+        mine = one.name.startswith(OURS)
+        yield from bar(
+            left + LABEL,
+            HEAD + PANEL_HEAD + STEP * number,
+            one.rate * scale,
+            theme.ours if one.name == OURS else theme.pure if mine else theme.peer,
+            NAMES.get(one.name, one.name),
+            _written(one, ours),
+            theme.ink if mine else theme.soft,
+            bold=one.name == OURS,
+        )
 
 
-def _bar(
-    bar: Bar, ours: float, zero: float, top: float, length: float, theme: Theme
-) -> Iterator[str]:
-    mine = bar.name.startswith(OURS)
-    fill = theme.ours if bar.name == OURS else theme.pure if mine else theme.peer
-    weight = 600 if bar.name == OURS else 400
-    ink = theme.ink if mine else theme.soft
-    base = top + BAR - 3.5
-    length = max(length, 1.0)
-    yield _text(zero - 8, base, NAMES.get(bar.name, bar.name), ink, 12, weight=weight, anchor="end")
-    yield (
-        f'<rect x="{zero:.1f}" y="{top:.1f}" width="{length:.1f}" height="{BAR}" '
-        f'rx="{min(2.0, length / 2):.1f}" fill="{fill}"/>'
-    )
-    rate = bar.rate / 1000
+def _written(one: Bar, ours: float) -> str:
+    rate = one.rate / 1000
     value = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-    value += "" if bar.name == OURS else f"  ×{ours / bar.rate:.1f}"
-    yield _text(zero + length + 6, base, value, ink, 12, weight=weight)
+    return value + ("" if one.name == OURS else f"  ×{ours / one.rate:.1f}")
 
 
 def _footer(found: dict[str, Any], height: int, theme: Theme) -> Iterator[str]:
@@ -140,9 +114,9 @@ def _footer(found: dict[str, Any], height: int, theme: Theme) -> Iterator[str]:
     )
     parts = [v for n, v in versions.items() if n not in NEVER and n != "floor"]
     named = ", ".join(dict.fromkeys(part for v in parts for part in v.split(", ")))
-    yield _text(MARGIN, height - 46, first, theme.soft, 11)
+    yield text(MARGIN, height - 46, first, theme.soft, 11)
     for number, line in enumerate(wrap(named, FOOT_LINE)[:2]):
-        yield _text(MARGIN, height - 30 + 14 * number, line, theme.soft, 10)
+        yield text(MARGIN, height - 30 + 14 * number, line, theme.soft, 10)
 
 
 def _summary(panels: dict[str, list[Bar]]) -> str:
@@ -154,12 +128,3 @@ def _summary(panels: dict[str, list[Bar]]) -> str:
         )
         parts.append(f"{title}: {values}")
     return "Thousand deliveries a second to 1,000 readers. " + ". ".join(parts) + "."
-
-
-def _text(
-    x: float, y: float, text: str, fill: str, size: int, *, weight: int = 400, anchor: str = "start"
-) -> str:
-    more = f' font-weight="{weight}"' if weight != 400 else ""
-    more += f' text-anchor="{anchor}"' if anchor != "start" else ""
-    kept = ' xml:space="preserve"' if "  " in text else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" font-size="{size}"{more}{kept}>{escape(text)}</text>'
