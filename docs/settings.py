@@ -1,23 +1,26 @@
 """Write the settings where people read them: ``python docs/settings.py``.
 
-The table in operating.md and the attributes in the docstring of `Settings`, which editors show, are both made from the
-settings' own descriptions. With ``--check`` nothing is written, and the command fails where one of the two says
-anything else.
+The table in operating.md and the attributes in the docstrings of `Settings` and `Admission`, which editors show, are
+made from the settings' own descriptions. With ``--check`` nothing is written, and the command fails where one of them
+says anything else.
 """
 
 from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from functools import partial
 from pathlib import Path
 
-from fastsse.broadcast import settings
+from fastsse.broadcast import admission, settings
 from fastsse.broadcast.knobs import Knob, Number
 from fastsse.broadcast.settings import KNOBS, PER_TOPIC
 
 _PAGE = Path(__file__).with_name("operating.md")
 _MODULE = Path(settings.__file__)
+_ADMISSION = Path(admission.__file__)
+_OF_ADMISSION = set(admission.Admission.__annotations__)
 _WIDTH = 120  # columns of a docstring's line
 
 
@@ -30,7 +33,13 @@ def main() -> int:
             "<!-- end of settings -->\n",
             _table,
         ),
-        (_MODULE, "    Attributes:\n", "\n    Raises:\n", _attributes),
+        (
+            _MODULE,
+            "    Attributes:\n",
+            "\n    Raises:\n",
+            partial(_attributes, KNOBS.keys() - _OF_ADMISSION),
+        ),
+        (_ADMISSION, "    Attributes:\n", "\n    Raises:\n", partial(_attributes, _OF_ADMISSION)),
     ]
     code = 0
     for path, begin, end, write in places:
@@ -56,8 +65,8 @@ def _table() -> str:
     return "| setting | default | allowed | for topics | |\n|---|---|---|---|---|\n" + "".join(rows)
 
 
-def _attributes() -> str:
-    return "".join(_attribute(name, knob) for name, knob in KNOBS.items())
+def _attributes(names: Set[str]) -> str:
+    return "".join(_attribute(name, knob) for name, knob in KNOBS.items() if name in names)
 
 
 def _attribute(name: str, knob: Knob) -> str:

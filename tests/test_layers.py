@@ -42,6 +42,7 @@ LAYERS: list[set[str]] = [
     {"broadcast.names"},
     {"broadcast.knobs"},
     {"broadcast.keeping"},
+    {"broadcast.admission"},
     {
         "broadcast.details",
         "broadcast.settings",
@@ -63,6 +64,7 @@ LAYERS: list[set[str]] = [
     {"broadcast"},  # the wing's face
     {"broadcast.web"},
     {"broadcast.access"},
+    {"broadcast.rest"},
     {"broadcast.app"},
     {"broadcast.worker"},
     {"adapters"},
@@ -109,9 +111,12 @@ GUESTS: dict[str, set[str]] = {
         "broadcast.web",
         "broadcast.access",
         "broadcast.app",
+        "broadcast.rest",
         "compat.fastapi",
         "compat.sse_starlette",
     },
+    "cryptography": {"broadcast.access"},
+    "jwt": {"broadcast.access"},
     "python_multipart": {"broadcast.web.forms"},
     "prometheus_client": {"broadcast.web.metrics"},
     "werkzeug": {"adapters.flask"},

@@ -3,11 +3,9 @@
     GET, HEAD /events     an event stream ┐ raw ASGI: no framework stands between
     POST /events          publish         │
     DELETE /events        end topics      ┘
-    GET /health           the hub's state as JSON; 503 while it drains     ┐
-    GET /metrics          the hub's numbers as Prometheus text             ├ by Starlette
-    GET /, /page/…        the live page                                    ┘
+    everything else       see `rest`
 
-Every request passes `Access` first. Errors are JSON problems.
+Every request passes `Access` first, and then the `Guard`. Errors are JSON problems.
 
 The app owns the hub's life. The lifespan starts and stops the hub. At SIGTERM or SIGINT the app ends every stream, and
 every body that is still being read, because a server would wait for them without limit.
@@ -22,39 +20,35 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Mount, Route
 
 from fastsse import InvalidField
 from fastsse._signals import on_shutdown
-from fastsse.asgi import Headers, Receive, Scope, Send
+from fastsse.asgi import Receive, Scope, Send
+from fastsse.broadcast.access.grants import Grant
+from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.hub.bypass import BYPASS
 from fastsse.broadcast.hub.conversation import send_away
 from fastsse.broadcast.hub.hub import Hub
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.process import heed_one_sigterm
+from fastsse.broadcast.rest import EVENTS, Rest, route_path
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.web.answers import (
     json_answer,
     no_path,
     not_started,
     our_fault,
-    problem_answer,
     send_head,
 )
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.ending import end_by_query
 from fastsse.broadcast.web.headers import header_once
-from fastsse.broadcast.web.metrics import CONTENT_TYPE, Metrics, process_text
-from fastsse.broadcast.web.pages import PageFiles, index_page
 from fastsse.broadcast.web.problems import Problem
 from fastsse.broadcast.web.publishing import publish
 from fastsse.broadcast.web.query import read_terms, terms_of_request
@@ -64,19 +58,7 @@ __all__ = ["Broadcast", "KeepScope", "create_app"]
 
 KeepScope = Literal["all", "path", "nothing"]
 
-_EVENTS = "/events"
-_HEALTH = "/health"
-_METRICS = "/metrics"
 _LONGEST_PATH = 256  # characters: no path of ours is so long
-_PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
-_PROBED = "GET, HEAD, OPTIONS"
-_METHODS = {  # by path
-    _EVENTS: "DELETE, GET, HEAD, OPTIONS, POST",
-    _HEALTH: _PROBED,
-    _METRICS: _PROBED,
-    "/": _PROBED,
-}
-_READ = "GET, HEAD"  # of every other path
 _SHORT = 256  # bytes of a query whose meaning is kept
 _KNOWN = 256  # queries whose meaning is kept
 
@@ -92,7 +74,7 @@ def create_app(
         keep_scope: see `Broadcast`.
 
     Raises:
-        SettingError: an origin, a host or a store that cannot be one, or another `keep_scope`.
+        SettingError: an origin, a host, a key or a store that cannot be one, or another `keep_scope`.
         ImportError: the store's driver is not installed.
     """
     if hub is None:
@@ -120,7 +102,7 @@ class Broadcast:
         keep_scope: as given.
 
     Raises:
-        SettingError: an origin or a host that cannot be one, or another `keep_scope`.
+        SettingError: an origin, a host or a key that cannot be one, or another `keep_scope`.
     """
 
     def __init__(self, settings: Settings, hub: Hub, keep_scope: KeepScope = "all") -> None:
@@ -131,7 +113,7 @@ class Broadcast:
         self.hub = hub
         self.keep_scope = keep_scope
         self._access = Access(settings)
-        self._metrics = Metrics(hub)
+        self._guard = Guard(settings, hub.stats)
         self._read_known = lru_cache(maxsize=_KNOWN)(
             self._read_query
         )  # many readers send one query
@@ -140,23 +122,8 @@ class Broadcast:
         self._entered = 0  # how many blocks of `lifespan` are open there
         self._starts = True  # the hub was started here, and is to be stopped here
         self._forget_signal: Callable[[], None] = _nothing
-        self._rest = Starlette(
-            routes=[
-                Route(_EVENTS, self._options, methods=["OPTIONS"]),
-                Route(_HEALTH, self._health, methods=["GET", "OPTIONS"]),
-                Route(_METRICS, self._numbers, methods=["GET"]),
-                Route(_METRICS, self._options, methods=["OPTIONS"]),
-                Route("/", self._index, methods=["GET", "OPTIONS"]),
-                Mount("/page", PageFiles()),
-            ],
-            exception_handlers={
-                HTTPException: self._on_http_exception,
-                Exception: self._on_exception,
-            },
-            lifespan=self._lifespan,
-        )
-        self._rest.router.redirect_slashes = False
-        self._web = self._access.wrap(self._rest)
+        self._rest = Rest(hub, self._access, self._guard, self._lifespan)
+        self._web = self._access.wrap(self._rest.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._answer(scope, receive, send)
@@ -167,37 +134,23 @@ class Broadcast:
         This is no coroutine, because a coroutine would hold the request for as long as its stream is open.
         """
         if scope["type"] != "http":
-            return self._rest(scope, receive, send)
-        path = _route_path(scope)
+            return self._rest.app(scope, receive, send)
+        path = route_path(scope)
         try:
             self._access.check(scope)
         except Problem as problem:
-            return self._stranger(problem, path, scope)(scope, receive, send)
-        if path == _EVENTS:
+            return self._rest.stranger(problem, path, scope)(scope, receive, send)
+        if path == EVENTS:
             if scope["method"] in ("GET", "HEAD"):
                 return self._stream(scope, receive, send)
             if scope["method"] in ("POST", "DELETE"):
                 return self._change(scope, receive, send)
         if len(path) > _LONGEST_PATH:  # the file system would be asked about each of its parts
-            answer = self._refuse(no_path(path), scope, self._access.grant(scope))
+            answer = self._rest.refuse(no_path(path), scope, self._access.headers(scope))
             return answer(scope, receive, send)
         if path == "*" and scope["method"] == "OPTIONS":  # about the server itself
-            return self._probe(scope)(scope, receive, send)
+            return self._rest.probe(scope)(scope, receive, send)
         return self._web(scope, receive, send)
-
-    def _stranger(self, problem: Problem, path: str, scope: Scope) -> Response:
-        """Answer a request that is not for this server.
-
-        A probe may name any host, and is told whether the hub takes readers.
-        """
-        if problem.status == 421 and path == _HEALTH and scope["method"] in _PROBES:
-            return self._probe(scope)
-        return self._refuse(problem, scope, self._access.shield(scope))
-
-    def _refuse(self, problem: Problem, scope: Scope, headers: Headers) -> Response:
-        """Answer with a problem, and count it."""
-        self.hub.stats.problems[str(problem.status)] += 1
-        return problem_answer(problem, scope, headers)
 
     # The hub's life.
 
@@ -249,17 +202,19 @@ class Broadcast:
     # GET /events
 
     def _stream(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        headers = self._access.grant(scope)
+        headers = self._access.headers(scope)
         try:
             self._access.check_reader(scope)
+            grant = self._guard.grant(scope)
             query = scope["query_string"]
             asked = self._read_query(query) if len(query) > _SHORT else self._read_known(query)
+            self._guard.need_stream(grant, asked)
             sent = header_once(scope, b"last-event-id")
             if not (self.hub.started or self.hub.draining):
                 raise not_started()
         except (Problem, InvalidField) as error:
-            return self._refuse(Problem.of_error(error), scope, headers)(scope, receive, send)
-        terms = terms_of_request(asked, sent, scope)
+            return self._rest.refuse(Problem.of_error(error), scope, headers)(scope, receive, send)
+        terms = self._guard.put_into(terms_of_request(asked, sent, scope), grant)
         if (refusal := self.hub.refusal(terms)) is not None:
             self.hub.stats.refused[refusal.reason] += 1
             return refusal.tell(scope, send, self.hub.settings.turn_away, headers)
@@ -286,94 +241,31 @@ class Broadcast:
     # POST and DELETE /events
 
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = self._access.grant(scope)
+        headers = self._access.headers(scope)
         try:
+            grant = self._guard.grant(scope)
             if not self.hub.started:
                 raise not_started()
-            response = json_answer(await self._publish_or_end(scope, receive))
+            response = json_answer(await self._publish_or_end(scope, receive, grant))
             response.raw_headers += headers
         except (Problem, InvalidField) as error:
-            response = self._refuse(Problem.of_error(error), scope, headers)
+            response = self._rest.refuse(Problem.of_error(error), scope, headers)
         except Exception:
-            await self._refuse(our_fault(), scope, headers)(scope, receive, send)
+            await self._rest.refuse(our_fault(), scope, headers)(scope, receive, send)
             raise  # for the server's log
         await response(scope, receive, send)
 
-    async def _publish_or_end(self, scope: Scope, receive: Receive) -> dict[str, object]:
+    async def _publish_or_end(
+        self, scope: Scope, receive: Receive, grant: Grant
+    ) -> dict[str, object]:
+        allow = partial(self._guard.allow, grant)
         if scope["method"] == "DELETE":
-            return await end_by_query(self.hub, scope["query_string"])
+            return await end_by_query(self.hub, scope["query_string"], allow)
+        self._guard.need_some(grant, "publish")
         with self._bodies.reading(scope, receive) as body:
             if self.hub.draining:
                 body.close()
-            return await publish(self.hub, scope, body, self._bodies)
-
-    async def _options(self, request: Request) -> Response:
-        path = _route_path(request.scope)
-        return Response(status_code=204, headers={"Allow": _METHODS[path]})
-
-    # The other routes.
-
-    def _probe(self, scope: Scope) -> Response:
-        """Tell whether the hub takes readers, and no more, because the numbers are not for everybody."""
-        status, code = self._state()
-        if scope["method"] == "OPTIONS":
-            answer = Response(status_code=204 if code == 200 else code, headers={"Allow": _PROBED})
-        else:
-            answer = json_answer({"status": status}, code)
-        answer.raw_headers += self._access.shield(scope)
-        return answer
-
-    def _state(self) -> tuple[str, int]:
-        if not self.hub.started:
-            return "not started", 503
-        if self.hub.draining:
-            return "draining", 503
-        if self.settings.store_ready and self.hub.stalled is not None:
-            return "stalled", 503
-        return "ok", 200
-
-    async def _health(self, request: Request) -> Response:
-        status, code = self._state()
-        if request.method == "OPTIONS":
-            return self._probe(request.scope)
-        answer = json_answer(self.hub.health() | {"status": status}, code)
-        answer.raw_headers += self._access.shield(request.scope)
-        return answer
-
-    async def _numbers(self, request: Request) -> Response:
-        text = await asyncio.to_thread(process_text) + self._metrics.text()
-        answer = Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
-        answer.raw_headers += self._access.shield(request.scope)
-        return answer
-
-    async def _index(self, request: Request) -> Response:
-        if request.method == "OPTIONS":  # from a load balancer that is told no path
-            return self._probe(request.scope)
-        return index_page()
-
-    async def _on_http_exception(self, request: Request, error: Exception) -> Response:
-        """Answer a request that Starlette refuses: an unknown path, a wrong method."""
-        assert isinstance(error, HTTPException)
-        problem = Problem(error.status_code, "the request cannot be answered")
-        if error.status_code == 405:
-            allow = _METHODS.get(_route_path(request.scope), _READ)
-            rule = f"must be one of {allow}"
-            problem = Problem.of_field("method", request.method, rule, status=405)
-            problem.headers = {"Allow": allow}
-        if error.status_code == 404:
-            problem = no_path(request.scope["path"])
-        return self._refuse(problem, request.scope, self._access.shield(request.scope))
-
-    async def _on_exception(self, request: Request, _: Exception) -> Response:
-        """Answer for a fault of ours: the server logs it, and the client learns nothing of it."""
-        return self._refuse(our_fault(), request.scope, self._access.shield(request.scope))
-
-
-def _route_path(scope: Scope) -> str:
-    """Return the part of the path that follows the place where the app is mounted."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(root) else path
+            return await publish(self.hub, scope, body, self._bodies, allow)
 
 
 def _nothing() -> None:

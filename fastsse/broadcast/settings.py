@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fastsse.broadcast.keeping import PER_TOPIC, Keeping, knob
+from fastsse.broadcast.admission import Admission
+from fastsse.broadcast.keeping import PER_TOPIC, knob
 from fastsse.broadcast.knobs import Choice, Knob, Names, Number, Patterns, Switch, Tables, read_file
 from fastsse.errors import SettingError, shorten
 
@@ -40,8 +41,8 @@ _DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(Keeping):
-    """The broadcast's knobs. Immutable; checked when made.
+class Settings(Admission):
+    """The broadcast's knobs, those of `Admission` among them. Immutable; checked when made.
 
     Attributes:
         store: where the log lives: `memory:` (this process), `sqlite:///FILE`, or the URL of a server that several

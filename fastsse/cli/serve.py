@@ -25,8 +25,13 @@ __all__ = ["add_arguments"]
 _THREADS = 2  # that write to sockets, where there are processors for them
 
 _NO_ACCESS_CONTROL = (
-    "other machines can reach it, and there is no access control yet: anybody who reaches it can read and publish; "
-    "pass --open to allow that"
+    "other machines can reach it, and there is no access control: set --keys, so that readers and publishers need "
+    "tokens, or pass --open to let everybody read and publish"
+)
+
+_OPENED = (
+    "--open: everybody who reaches {} can read every topic but private/…, publish to every topic and end it, and read "
+    "/metrics and /health"
 )
 
 _FEW_NAMES = "answers to addresses, localhost and {} alone; pass --hosts hub.example for the name that readers use"
@@ -43,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_serve)
     add = parser.add_argument
     add("--host", default="127.0.0.1",
-        help="address to bind; to bind a public one, pass --open (default: %(default)s)")  # fmt: skip
+        help="address to bind; a public one needs --keys, or --open (default: %(default)s)")  # fmt: skip
     add("--port", type=port, default=8000, help="0: any free one (default: %(default)s)")
     add("--open", action="store_true",
-        help="allow a public address, though there is no access control yet")  # fmt: skip
+        help="allow a public address without keys: everybody may read and publish")  # fmt: skip
     add("--workers", type=positive, default=1, metavar="N",
         help="processes; more than one need a --store that processes share (default: %(default)s)")  # fmt: skip
     add("--runtime-threads", type=positive, default=min(_THREADS, _processors()), metavar="N",
@@ -78,8 +83,10 @@ def _serve(given: argparse.Namespace) -> int:
     if given.workers != 1 and not shared:
         raise Failure(f"--workers {given.workers}: {_ONE_WORKER}")
     address, public = resolve(given.host)
-    if public and not given.open:
-        raise Failure(f"--host {given.host}: {_NO_ACCESS_CONTROL}")
+    if public and not settings.keys:
+        if not given.open:
+            raise Failure(f"--host {given.host}: {_NO_ACCESS_CONTROL}")
+        print(f"fastsse: {_OPENED.format(given.host)}", file=sys.stderr)
     if public and not settings.hosts:
         print(f"fastsse: {_FEW_NAMES.format(given.host)}", file=sys.stderr)
     settings = replace(settings, hosts=(*settings.hosts, given.host.partition("%")[0]))

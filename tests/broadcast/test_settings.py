@@ -91,7 +91,7 @@ def test_a_switch_in_the_environment_is_a_word(text: str, expected: bool) -> Non
         ({"coalesce": 2}, "coalesce 2.0: must be 0 to 1 seconds"),
         ({"metric_classes": ["a\n"]}, "metric_classes 'a\\n': must not contain control characters"),
         ({"metric_classes": ["a"] * 101}, "metric_classes: 101 patterns: must be at most 100"),
-        ({"heart_beat": 1}, "heart_beat: unknown setting; known are store, "),
+        ({"heart_beat": 1}, "heart_beat: unknown setting; known are "),
     ],
 )
 def test_a_value_that_breaks_its_rule_is_refused_with_the_rule(

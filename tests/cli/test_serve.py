@@ -31,11 +31,18 @@ def has_ipv6() -> bool:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--host", "0.0.0.0"), 1, ["0.0.0.0", "other machines", "no access control", "--open"]),
+        (
+            ("--host", "0.0.0.0"),
+            1,
+            ["0.0.0.0", "other machines", "no access control", "--keys", "--open"],
+        ),
         (("--host", "::"), 1, ["--open"]),
         (("--host", "192.0.2.1"), 1, ["--open"]),
         (("--host", "192.0.2.1", "--open"), 1, ["192.0.2.1", "no address of this machine"]),
         (("--host", "no such host"), 1, ["no such host", "address or a name"]),
+        (("--keys", "secret:short"), 2, ["keys 'secret:…'", "at least 32 bytes"]),
+        (("--keys", "/no/such/file"), 2, ["keys '/no/such/file'", "No such file"]),
+        (("--anonymous-read", "a"), 2, ["anonymous_read", "set keys"]),
         (("--connections", "99"), 1, ["--connections 99", "must be more than", "10512"]),
         (("--workers", "2"), 1, ["2", "hub of its own", "--runtime-threads"]),
         (("--workers", "0"), 2, ["at least 1"]),

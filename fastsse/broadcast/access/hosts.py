@@ -143,7 +143,7 @@ class Access:
         """Wrap `app` with CORS answers and preflights."""
         return _cors(app, self._cors)
 
-    def grant(self, scope: Scope) -> Headers:
+    def headers(self, scope: Scope) -> Headers:
         """Return the headers of an answer that does not pass `wrap`: the ones of CORS, and the ones on embedding.
 
         The answers to one Origin share one list: copy the list, never change it.
@@ -155,7 +155,7 @@ class Access:
 
     def shield(self, scope: Scope) -> Headers:
         """Return the headers of an answer that passes `wrap`, which adds the ones of CORS."""
-        return self.grant(scope)[-2:]
+        return self.headers(scope)[-2:]
 
     def _check_host(self, scope: Scope, given: dict[bytes, bytes]) -> None:
         host = given.get(b"host")
@@ -303,7 +303,7 @@ def _cors(app: App, origins: Collection[str]) -> CORSMiddleware:
         allow_methods=("GET", "HEAD")
         if set(origins) <= {"*"}
         else ("GET", "HEAD", "POST", "DELETE"),
-        allow_headers=("Last-Event-ID", "Cache-Control", "Idempotency-Key"),
+        allow_headers=("Authorization", "Last-Event-ID", "Cache-Control", "Idempotency-Key"),
         allow_credentials=False,
         allow_private_network="*" not in origins,
         expose_headers=(_EXPOSED[1].decode(),),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "END",
+    "EXPIRED",
     "GAP",
     "MAX_BESIDE",
     "MAX_EVENT_TYPE",
@@ -31,6 +32,7 @@ __all__ = [
 
 GAP = "gap"  # the reserved event types: only the hub publishes them
 END = "end"
+EXPIRED = "expired"  # of one stream, and no entry of the log
 MAX_BESIDE = 4096  # bytes that a block may have beside as much data as is allowed: field names, line ends, the type
 MAX_EVENT_TYPE = 256  # bytes of UTF-8
 MAX_KEY = 256  # bytes of UTF-8 of the key of a publish
@@ -39,6 +41,7 @@ MAX_RETRY = 86_400_000  # ms, a day: as the setting `retry`
 _RESERVED = {
     GAP: "a gap",
     END: "the end of a topic; end a topic by hub.end, end=1 or DELETE",
+    EXPIRED: "the end of what they are granted",
 }
 _EVENT = b"event: "
 _DATA = b"data: "

@@ -81,7 +81,7 @@ class Fanout:
         archivist: reads for readers that are older than the history; None where the store is no archive.
         step_sends: the pump may call the `send` of every connection, or of none; None: it depends on the `send`.
         open_streams: how many streams are open.
-        expiring: the streams whose terms end at a time.
+        expiring: the streams whose terms end at a time, and that loop time.
         open: publishes are taken.
         draining: streams are being ended, and no new one is let in.
         opened: done when the start has succeeded or failed.
@@ -128,7 +128,7 @@ class Fanout:
         self.step_sends = step_sends
         self.archivist: Archivist | None = None
         self.open_streams = 0
-        self.expiring: dict[Subscriber, None] = {}
+        self.expiring: dict[Subscriber, float] = {}
         self.open = False
         self.draining = False
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -248,12 +248,12 @@ class Fanout:
             send,
             opening.position,
             opening.told,
-            self._deadline(terms),
+            self._deadline(),
             tally,
             own_task=own_task,
         )
         if terms.until is not None:
-            self.expiring[subscriber] = None
+            self.expiring[subscriber] = terms.until
         self._enter(subscriber)
         return subscriber, opening
 
@@ -284,16 +284,15 @@ class Fanout:
         self.audiences.enter(subscriber.audience, subscriber)
         self.open_streams += 1
 
-    def _deadline(self, terms: Terms) -> float:
-        """Choose the loop time at which a new stream ends.
+    def _deadline(self) -> float:
+        """Choose the loop time at which a new stream's lifetime is over.
 
         A stream lasts 80 to 100 % of the lifetime, so that streams do not end together.
         """
         lifetime = self.settings.lifetime
-        end = _EVER
-        if lifetime:
-            end = self.loop.time() + lifetime * random.uniform(0.8, 1 - 1 / AGES)
-        return end if terms.until is None else min(end, terms.until)
+        if not lifetime:
+            return _EVER
+        return self.loop.time() + lifetime * random.uniform(0.8, 1 - 1 / AGES)
 
     def finish(self, subscriber: Subscriber, reason: str, last_words: bytes) -> None:
         """End one stream with a last block. A subscription has no connection, and is let go at once."""

@@ -84,7 +84,7 @@ class Publisher(Runner):
         Args:
             topics: one or more names; a name that comes twice counts once.
             data: text or bytes-like UTF-8, at most `Settings.max_event_size` bytes (see `write_block`).
-            event: the event type, at most 256 bytes; ``gap`` and ``end`` are reserved.
+            event: the event type, at most 256 bytes; ``gap``, ``end`` and ``expired`` are reserved.
             retry: reconnection time for its readers, milliseconds, at most a day.
             key: 1 to 256 bytes. While the store remembers the key, a second publish with it publishes nothing, and gets
                 the first one's id.

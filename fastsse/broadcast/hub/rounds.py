@@ -7,17 +7,19 @@ must not know stores, requests or how a block is sent.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from typing import TYPE_CHECKING
 
 from fastsse import encode, encode_comment
+from fastsse.broadcast.hub.drafts import EXPIRED
 from fastsse.broadcast.hub.fanout import AGES
 
 if TYPE_CHECKING:
     from fastsse.broadcast.hub.fanout import Fanout
     from fastsse.broadcast.hub.subscriber import Subscriber
 
-__all__ = ["Farewell", "Rounds"]
+__all__ = ["Farewell", "Rounds", "expired"]
 
 _PACE = 0.02  # seconds between the steps of a paced drain
 _LAST_WORDS = 0.5  # seconds that a blocked stream has at shutdown before it is cut
@@ -73,15 +75,20 @@ class Rounds:
 
     def _end_old(self, now: float) -> None:
         """End the streams whose time is over."""
-        for subscriber in tuple(self._fanout.expiring):
-            if now >= subscriber.deadline:
-                self._fanout.delivery.end(subscriber, "lifetime", _LIFETIME)
+        for subscriber, until in tuple(self._fanout.expiring.items()):
+            if now >= until:
+                self._fanout.finish(subscriber, "expired", expired("expired"))
         if now < self._ages_due:
             return
         self._ages_due = now + self._lifetime / AGES
         for subscriber in self._fanout.audiences.members():
             if now >= subscriber.deadline:
                 self._fanout.delivery.end(subscriber, "lifetime", _LIFETIME)
+
+
+def expired(reason: str) -> bytes:
+    """Write the last block of a stream whose reader may read no longer; it leaves the last event ID as it is."""
+    return encode(json.dumps({"reason": reason}, separators=(",", ":")), event=EXPIRED)
 
 
 def _judge(subscriber: Subscriber, now: float) -> None:

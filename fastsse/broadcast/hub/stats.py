@@ -51,13 +51,15 @@ class Stats:
         heartbeats: heartbeats handed to sends.
         openings: streams that began, by how: ``new``, ``resumed``, ``earliest``, ``gap``.
         ended: streams that ended, by reason: ``finished`` (all their topics have), ``disconnected``, ``lifetime``,
-            ``slow``, ``shutdown``, ``closed`` (a subscription), ``filter`` (it raised), ``archive`` (it could not be
-            read).
+            ``expired`` (their grant), ``slow``, ``shutdown``, ``closed`` (a subscription), ``filter`` (it raised),
+            ``archive`` (it could not be read).
         refused: streams that were not let in, by reason: ``full``, ``draining``, ``names``, ``ended`` (its
             topics have ended, and nothing is kept that it has not).
         bodies: bodies that are being read now.
         body_bytes: bytes of them that are held now.
         problems: requests that were answered with a problem, by status; streams that were not let in count above alone.
+        denied: requests that access control refused, by reason: ``anonymous`` (no credentials), ``grant`` (it does not
+            allow that), ``private``, or why a token is refused (``expired``, ``signature`` and so on).
         bodies_refused: bodies that were not read to their end, by reason: ``full`` (no place), ``silent`` (gave its
             place up), ``bytes`` (too much was held), ``slow`` (took too long).
         events_refused: events that were not published, by the field at fault.
@@ -77,6 +79,7 @@ class Stats:
         "bodies_refused",
         "body_bytes",
         "delivered",
+        "denied",
         "ended",
         "events_refused",
         "gaps",
@@ -107,6 +110,7 @@ class Stats:
         self.runs: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
         self.bodies_refused: Counter[str] = Counter()
         self.events_refused: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()

@@ -28,10 +28,9 @@ class Terms(NamedTuple):
         labels: each block begins with a comment that names its topics.
         filter: the events that the reader gets; None for all. A stream with a filter shares no bytes with others.
         remote: the client's host and port, for the log.
-        subject: the name that a token gives its bearer; None without a token. Nothing reads it yet: it is here for
-            the access wing, which will end the streams of a subject by it.
-        until: loop time at which the stream ends, as at the end of a lifetime; None for no such time. The end comes
-            at the hub's next look, at most a second later.
+        subject: the name that a token gives its bearer; None without a token.
+        until: loop time at which the stream ends with an event ``expired``; None for no such time. The end comes at the
+            hub's next look, at most a second later.
     """
 
     topics: tuple[str, ...]

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from fastsse.broadcast.hub.hub import Hub, HubClosed
 from fastsse.broadcast.web.body import append_failed, called_off
-from fastsse.broadcast.web.fields import no_topic
+from fastsse.broadcast.web.fields import Allow, no_topic
 from fastsse.broadcast.web.forms import decode_text, parse_pairs
 from fastsse.broadcast.web.problems import Problem
 
@@ -25,8 +25,11 @@ _SPARE = 8  # fields beyond the most topics, so that a good query is never cut
 _LONGEST_REASON = 64  # bytes
 
 
-async def end_by_query(hub: Hub, query: bytes) -> dict[str, object]:
+async def end_by_query(hub: Hub, query: bytes, allow: Allow) -> dict[str, object]:
     """End the topics that a query names.
+
+    Args:
+        allow: asked for the topics before one of them is ended.
 
     Returns:
         The answer: ``topics``, and ``ends``, the ids of their ends.
@@ -55,6 +58,7 @@ async def end_by_query(hub: Hub, query: bytes) -> dict[str, object]:
     if len(reasons) > 1:
         raise Problem.of_field("reason", reasons[1], "must be given once")
     topics = hub.check_topics(names, knobs.topics_per_publish)
+    await allow("end", topics)
     return {"topics": topics, "ends": await end_each(hub, topics, reasons[0] if reasons else None)}
 
 

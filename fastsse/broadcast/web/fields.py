@@ -16,7 +16,8 @@ The module knows fields; it must not know requests, bodies or what happens to an
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Literal
 
 from fastsse.broadcast.hub.drafts import MAX_EVENT_TYPE, MAX_RETRY
 from fastsse.broadcast.web.forms import Pairs, decode_text
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from fastsse.broadcast.hub.stats import Stats
     from fastsse.broadcast.settings import Settings
 
-__all__ = ["Fields", "Rules", "no_topic"]
+__all__ = ["Allow", "Fields", "Rules", "allow_all", "no_topic"]
+
+Allow = Callable[[Literal["publish", "end"], tuple[str, ...]], Awaitable[None]]
+"""A function that raises a `Problem` where a verb is not granted for all of these topics."""
 
 _SPARE = 8  # fields beyond the most topics, so that a good form is never cut
 _LONGEST_RETRY = 1024  # bytes of the field `retry` that are looked at
@@ -151,6 +155,19 @@ class Fields:
         self.data = form.data
         self.event = form.event if self.event is None else self.event
         self.retry = form.retry if self.retry is None else self.retry
+
+
+async def allow_all(allow: Allow, fields: Fields) -> None:
+    """Ask for what these fields are going to do: to publish to their topics, and to end them.
+
+    Raises:
+        Problem: the one of `allow`.
+    """
+    topics = tuple(fields.topics)
+    if topics:
+        await allow("publish", topics)
+        if fields.end:
+            await allow("end", topics)
 
 
 def _flag(text: str) -> bool:

@@ -134,6 +134,7 @@ class Metrics(Collector):
         yield _labelled("fastsse_ended", "Streams ended.", "reason", stats.ended)
         yield _labelled("fastsse_refused", "Streams not let in.", "reason", stats.refused)
         yield _labelled("fastsse_problems", "Requests refused.", "status", stats.problems)
+        yield _labelled("fastsse_denied", "Requests not allowed.", "reason", stats.denied)
         yield _labelled(
             "fastsse_events_refused", "Events not published.", "field", stats.events_refused
         )

@@ -22,7 +22,7 @@ from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.body import Body, append_failed, called_off
 from fastsse.broadcast.web.ending import end_each
-from fastsse.broadcast.web.fields import Fields, no_topic
+from fastsse.broadcast.web.fields import Allow, Fields, allow_all, no_topic
 from fastsse.broadcast.web.keys import Key
 from fastsse.broadcast.web.problems import Problem
 
@@ -40,9 +40,12 @@ _OF_THE_STREAM = "comes from the event stream in the body, not from the query"
 
 
 async def publish_stream(
-    hub: Hub, query: Fields, body: Body, bodies: Bodies, key: Key | None = None
+    hub: Hub, query: Fields, body: Body, bodies: Bodies, allow: Allow, key: Key | None = None
 ) -> dict[str, object]:
     """Publish each event of the body.
+
+    Args:
+        allow: asked for the verbs and topics before the body is read.
 
     Returns:
         The answer: ``ids`` (of the first and the last event), ``count``, ``topics``, ``subscribers`` (of the last
@@ -53,6 +56,7 @@ async def publish_stream(
         Problem: 400, 408, 413, 422 or 503; from the first event on with the members of the answer, and ``broke_at``.
         InvalidField: a topic in the query that cannot be one.
     """
+    await allow_all(allow, query)
     topics = _check_query(hub, query)
     if key is not None:
         key.check_stem()

@@ -21,7 +21,7 @@ from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.body import Body, append_failed, called_off
 from fastsse.broadcast.web.ending import end_each
-from fastsse.broadcast.web.fields import Fields, Rules, no_topic
+from fastsse.broadcast.web.fields import Allow, Fields, Rules, allow_all, no_topic
 from fastsse.broadcast.web.forms import (
     parse_content_type,
     parse_form,
@@ -47,11 +47,14 @@ _RETRY_RULE = (
 )
 
 
-async def publish(hub: Hub, scope: Scope, body: Body, bodies: Bodies) -> dict[str, object]:
+async def publish(
+    hub: Hub, scope: Scope, body: Body, bodies: Bodies, allow: Allow
+) -> dict[str, object]:
     """Publish what a POST carries.
 
     Args:
         bodies: all bodies that are being read; one that is a lot of work waits for its turn there.
+        allow: asked for the verbs and topics before anything is published.
 
     Returns:
         The answer: ``id``, ``topics``, ``subscribers``, with a key also ``key``, with ``end`` also ``ends``, the ids of
@@ -68,11 +71,13 @@ async def publish(hub: Hub, scope: Scope, body: Body, bodies: Bodies) -> dict[st
     query = parse_pairs(scope["query_string"], "query", most=rules.most, fits=rules.query)
     fields = Fields(query)
     if kind == _STREAM:
-        return await publish_stream(hub, fields, body, bodies, key)
+        return await publish_stream(hub, fields, body, bodies, allow, key)
     name = None if key is None else key.of_one()
+    await allow_all(allow, fields)
     if kind in (_FORM, _MULTIPART):
         raw = await _read(hub, body, _longest_form(hub))
         fields.merge(await _read_form(raw, kind, parameters, rules, bodies))
+        await allow_all(allow, fields)
     else:
         raw = await _read(hub, body, hub.settings.max_event_size)
         fields.data = raw if body.given else None

@@ -273,5 +273,5 @@ async def test_terms_end_a_stream_at_their_time() -> None:
             body = await stream.rest()
 
         assert stream.complete
-        assert body.endswith(b": lifetime\n\n")
-        assert {"lifetime": 1} == dict(hub.stats.ended)
+        assert body.endswith(b'event: expired\ndata: {"reason":"expired"}\n\n')
+        assert {"expired": 1} == dict(hub.stats.ended)

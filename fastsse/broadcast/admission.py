@@ -1,0 +1,68 @@
+"""The knobs of access control: whose tokens are taken, and what is open to everybody.
+
+A part of `Settings`, which has every knob; the module knows names, defaults and bounds, and must not know what a
+setting does. Keys never show where settings are shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastsse.broadcast.keeping import Keeping, knob
+from fastsse.broadcast.knobs import Names, Number, Patterns
+
+__all__ = ["Admission"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission(Keeping):
+    """The knobs of access control.
+
+    Attributes:
+        keys: keys that tokens are signed with: files (PEM, a JWK, a JWK set, a secret), or secret:TEXT; ISSUER= before
+            a key binds it to the tokens of one issuer; without any key there is no access control (default: none).
+        audience: names of this hub, one of which a token must be for (aud); without any, a token that names an audience
+            is refused (default: none).
+        leeway: time by which the clocks of issuers may differ (default: 5 s).
+        anonymous_read: topics that may be read without a token: names, prefixes such as news/*, or * for all; none that
+            begins with private/ (default: none).
+        anonymous_publish: topics that may be published to without a token: names, prefixes such as news/*, or * for all
+            (default: none).
+
+    Raises:
+        SettingError: a value has another type, or is not allowed.
+    """
+
+    keys: tuple[str, ...] = knob(
+        Names(
+            (),
+            "keys that tokens are signed with: files (PEM, a JWK, a JWK set, a secret), or secret:TEXT; ISSUER= before "
+            "a key binds it to the tokens of one issuer; without any key there is no access control",
+            "keys",
+        ),
+        shown=False,
+    )
+    audience: tuple[str, ...] = knob(
+        Names(
+            (),
+            "names of this hub, one of which a token must be for (aud); without any, a token that names an audience is "
+            "refused",
+            "names",
+        )
+    )
+    leeway: float = knob(Number(5.0, "time by which the clocks of issuers may differ", "s", 0, 300))
+    anonymous_read: tuple[str, ...] = knob(
+        Patterns(
+            (),
+            "topics that may be read without a token: names, prefixes such as news/*, or * for all; none that begins "
+            "with private/",
+            "patterns",
+        )
+    )
+    anonymous_publish: tuple[str, ...] = knob(
+        Patterns(
+            (),
+            "topics that may be published to without a token: names, prefixes such as news/*, or * for all",
+            "patterns",
+        )
+    )

@@ -1,0 +1,167 @@
+"""The routes of the broadcast beside event streams: health, numbers, the page, faults of a path.
+
+    GET /health     the hub's state as JSON, for its operators; everybody else is told whether it takes readers
+    GET /metrics    the hub's numbers as Prometheus text, for its operators
+    GET /, /page/…  the live page
+    OPTIONS         of every path
+
+Starlette's router finds the route. The module knows these routes; it must not know event streams or bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from fastsse.asgi import Headers, Scope
+from fastsse.broadcast.access.guard import Guard
+from fastsse.broadcast.access.hosts import Access
+from fastsse.broadcast.hub.hub import Hub
+from fastsse.broadcast.web.answers import json_answer, no_path, our_fault, problem_answer
+from fastsse.broadcast.web.metrics import CONTENT_TYPE, Metrics, process_text
+from fastsse.broadcast.web.pages import PageFiles, index_page
+from fastsse.broadcast.web.problems import Problem
+
+__all__ = ["EVENTS", "PROBES", "Rest", "route_path"]
+
+EVENTS = "/events"
+PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_HEALTH = "/health"
+_METRICS = "/metrics"
+_PROBED = "GET, HEAD, OPTIONS"
+_METHODS = {  # by path
+    EVENTS: "DELETE, GET, HEAD, OPTIONS, POST",
+    _HEALTH: _PROBED,
+    _METRICS: _PROBED,
+    "/": _PROBED,
+}
+_READ = "GET, HEAD"  # of every other path
+
+
+class Rest:
+    """The routes of one app but for ``/events``.
+
+    Args:
+        hub: whose state is told.
+        access: the rules for hosts and origins.
+        guard: who may read the numbers.
+        lifespan: the app's, as Starlette takes it.
+
+    Attributes:
+        app: the ASGI application of these routes.
+    """
+
+    def __init__(self, hub: Hub, access: Access, guard: Guard, lifespan: Any) -> None:
+        self._hub = hub
+        self._access = access
+        self._guard = guard
+        self._metrics = Metrics(hub)
+        self.app = Starlette(
+            routes=[
+                Route(EVENTS, self._options, methods=["OPTIONS"]),
+                Route(_HEALTH, self._health, methods=["GET", "OPTIONS"]),
+                Route(_METRICS, self._numbers, methods=["GET"]),
+                Route(_METRICS, self._options, methods=["OPTIONS"]),
+                Route("/", self._index, methods=["GET", "OPTIONS"]),
+                Mount("/page", PageFiles()),
+            ],
+            exception_handlers={
+                HTTPException: self._on_http_exception,
+                Problem: self._on_problem,
+                Exception: self._on_exception,
+            },
+            lifespan=lifespan,
+        )
+        self.app.router.redirect_slashes = False
+
+    def stranger(self, problem: Problem, path: str, scope: Scope) -> Response:
+        """Answer a request that is not for this server.
+
+        A probe may name any host, and is told whether the hub takes readers.
+        """
+        if problem.status == 421 and path == _HEALTH and scope["method"] in PROBES:
+            return self.probe(scope)
+        return self.refuse(problem, scope, self._access.shield(scope))
+
+    def refuse(self, problem: Problem, scope: Scope, headers: Headers) -> Response:
+        """Answer with a problem, and count it."""
+        self._hub.stats.problems[str(problem.status)] += 1
+        return problem_answer(problem, scope, headers)
+
+    def probe(self, scope: Scope) -> Response:
+        """Tell whether the hub takes readers, and no more, because the numbers are not for everybody."""
+        status, code = self._state()
+        if scope["method"] == "OPTIONS":
+            answer = Response(status_code=204 if code == 200 else code, headers={"Allow": _PROBED})
+        else:
+            answer = json_answer({"status": status}, code)
+        answer.raw_headers += self._access.shield(scope)
+        return answer
+
+    def _state(self) -> tuple[str, int]:
+        if not self._hub.started:
+            return "not started", 503
+        if self._hub.draining:
+            return "draining", 503
+        if self._hub.settings.store_ready and self._hub.stalled is not None:
+            return "stalled", 503
+        return "ok", 200
+
+    async def _options(self, request: Request) -> Response:
+        path = route_path(request.scope)
+        return Response(status_code=204, headers={"Allow": _METHODS[path]})
+
+    async def _health(self, request: Request) -> Response:
+        if request.method == "OPTIONS" or not self._guard.grant(request.scope).operator:
+            return self.probe(request.scope)
+        status, code = self._state()
+        answer = json_answer(self._hub.health() | {"status": status}, code)
+        answer.raw_headers += self._access.shield(request.scope)
+        return answer
+
+    async def _numbers(self, request: Request) -> Response:
+        self._guard.need_operator(self._guard.grant(request.scope))
+        text = await asyncio.to_thread(process_text) + self._metrics.text()
+        answer = Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
+        answer.raw_headers += self._access.shield(request.scope)
+        return answer
+
+    async def _index(self, request: Request) -> Response:
+        if request.method == "OPTIONS":  # from a load balancer that is told no path
+            return self.probe(request.scope)
+        return index_page()
+
+    async def _on_http_exception(self, request: Request, error: Exception) -> Response:
+        """Answer a request that Starlette refuses: an unknown path, a wrong method."""
+        assert isinstance(error, HTTPException)
+        problem = Problem(error.status_code, "the request cannot be answered")
+        if error.status_code == 405:
+            allow = _METHODS.get(route_path(request.scope), _READ)
+            rule = f"must be one of {allow}"
+            problem = Problem.of_field("method", request.method, rule, status=405)
+            problem.headers = {"Allow": allow}
+        if error.status_code == 404:
+            problem = no_path(request.scope["path"])
+        return self.refuse(problem, request.scope, self._access.shield(request.scope))
+
+    async def _on_problem(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return self.refuse(error, request.scope, self._access.shield(request.scope))
+
+    async def _on_exception(self, request: Request, _: Exception) -> Response:
+        """Answer for a fault of ours: the server logs it, and the client learns nothing of it."""
+        return self.refuse(our_fault(), request.scope, self._access.shield(request.scope))
+
+
+def route_path(scope: Scope) -> str:
+    """Return the part of the path that follows the place where the app is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root) else path
