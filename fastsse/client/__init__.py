@@ -7,7 +7,8 @@ httpx, aiohttp, requests, or the standard library. No library is imported before
 
 from __future__ import annotations
 
-from fastsse.client._async import AsyncEventSource
+from typing import TYPE_CHECKING, Any
+
 from fastsse.client._base import DEFAULT_IDLE_TIMEOUT
 from fastsse.client._sync import EventSource
 from fastsse.client.errors import (
@@ -29,6 +30,9 @@ from fastsse.client.errors import (
 from fastsse.client.messages import Headers, Request, Response
 from fastsse.client.policy import RETRY_STATUS
 from fastsse.client.transports import Answer, AsyncAnswer, AsyncTransport, Transport
+
+if TYPE_CHECKING:
+    from fastsse.client._async import AsyncEventSource
 
 __all__ = [
     "DEFAULT_IDLE_TIMEOUT",
@@ -57,3 +61,17 @@ __all__ = [
     "Transport",
     "WaitTooLong",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `AsyncEventSource` when it is first asked for: programs without asyncio start sooner."""
+    if name != "AsyncEventSource":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastsse.client._async import AsyncEventSource
+
+    globals()[name] = AsyncEventSource
+    return AsyncEventSource
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))

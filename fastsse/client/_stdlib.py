@@ -16,7 +16,14 @@ import ssl
 import zlib
 from collections.abc import Callable
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, parse_headers
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    HTTPSConnection,
+    RemoteDisconnected,
+    parse_headers,
+)
 from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -25,7 +32,7 @@ from fastsse.client._chunks import Chunks
 from fastsse.client._failures import network_error, shut_down
 from fastsse.client.messages import Headers, Request, Response
 
-__all__ = ["StdlibAnswer", "StdlibTransport"]
+__all__ = ["PlainConnection", "SecureConnection", "StdlibAnswer", "StdlibTransport"]
 
 _CHUNK = 65536  # bytes read at once
 _CONNECT = 10.0  # s
@@ -97,10 +104,10 @@ class StdlibTransport:
 
     def _make(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
         if scheme != "https":
-            return _Connection(host, port, timeout=_CONNECT)
+            return PlainConnection(host, port, timeout=_CONNECT)
         if self._context is None:
             self._context = ssl.create_default_context()
-        return _SecureConnection(host, port, timeout=_CONNECT, context=self._context)
+        return SecureConnection(host, port, timeout=_CONNECT, context=self._context)
 
 
 class StdlibAnswer:
@@ -143,7 +150,24 @@ class StdlibAnswer:
 
 
 class _Answer(HTTPResponse):
-    """An answer after some interim ones; http.client knows 100 alone (RFC 9110, 15.2)."""
+    """An answer after some interim ones, with a whole head.
+
+    http.client knows 100 alone of the interim ones (RFC 9110, 15.2), and takes a head that is cut off for a short one.
+    """
+
+    def begin(self) -> None:
+        """Read the head.
+
+        Raises:
+            HTTPException: the connection ended within it.
+        """
+        whole: Any = self.fp
+        self.fp = cast("Any", _Head(whole))
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:  # pyright: ignore[reportUnnecessaryComparison] - None once it is closed
+                self.fp = whole
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(_MOST_INTERIM):
@@ -155,11 +179,31 @@ class _Answer(HTTPResponse):
         raise HTTPException(f"more than {_MOST_INTERIM} interim answers")
 
 
-class _Connection(HTTPConnection):
+class _Head:
+    """The stream of an answer while its head is read: the end of the connection is no end of a line."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._stream.readline(limit)
+        if not line.endswith(b"\n") and len(line) < limit:
+            raise RemoteDisconnected("the connection ended within the head of the answer")
+        return line
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class PlainConnection(HTTPConnection):
+    """A connection whose answers are whole heads, after any number of interim ones."""
+
     response_class = _Answer
 
 
-class _SecureConnection(HTTPSConnection):
+class SecureConnection(HTTPSConnection):
+    """A connection over TLS, otherwise as `PlainConnection`."""
+
     response_class = _Answer
 
 
