@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+from pathlib import Path
 
-__all__ = ["as_typed", "names", "port", "positive", "whole"]
+__all__ = ["as_typed", "body", "header", "names", "port", "positive", "seconds", "whole"]
 
 
 def port(text: str) -> int:
@@ -33,6 +35,31 @@ def whole(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read seconds, such as 30 or 0.5; `float` alone would also take ``nan``, ``1e9`` and ``1_0``."""
+    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be seconds, such as 30 or 0.5")
+    return float(text)
+
+
+def header(text: str) -> tuple[str, str]:
+    """Read a header field, ``Name: value``."""
+    name, colon, value = text.partition(":")
+    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise argparse.ArgumentTypeError(f"{name!r}: must be a header, such as 'Accept: text/html'")
+    return name, value.strip(" \t")
+
+
+def body(text: str) -> bytes:
+    """Read a body: the text itself; after an @ the name of a file, or - for standard input."""
+    if not text.startswith("@"):
+        return as_typed(text)
+    try:
+        return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from error
 
 
 def names(text: str) -> tuple[str, ...]:

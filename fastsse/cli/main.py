@@ -1,7 +1,7 @@
 """The ``fastsse`` command: find the subcommand, run it, and turn its outcome into an exit code.
 
-A subcommand's module is imported when its name is given: `publish` and `subscribe` need the standard library and the
-codec, and load neither the hub nor a framework. The module knows subcommands and exit codes; it must not know what a
+A subcommand's module is imported when its name is given: all but `serve` need the standard library, the codec and the
+client, and load neither the hub nor a framework. The module knows subcommands and exit codes; it must not know what a
 subcommand does.
 """
 
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser(command: str | None) -> argparse.ArgumentParser:
     """Make the parser of all subcommands, with the arguments of the one that will run."""
     parser = argparse.ArgumentParser(
-        prog="fastsse", description="Server-Sent Events: serve a broadcast, publish, subscribe."
+        prog="fastsse",
+        description="Server-Sent Events: serve a broadcast, publish, subscribe, read any stream.",
     )
     parser.add_argument("--version", action="version", version=f"fastsse {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -88,8 +89,29 @@ def _add_subscribe(parser: argparse.ArgumentParser) -> None:
     subscribe.add_arguments(parser)
 
 
+def _add_tail(parser: argparse.ArgumentParser) -> None:
+    from fastsse.cli import tail
+
+    tail.add_arguments(parser)
+
+
+def _add_decode(parser: argparse.ArgumentParser) -> None:
+    from fastsse.cli import filters
+
+    filters.add_decode_arguments(parser)
+
+
+def _add_encode(parser: argparse.ArgumentParser) -> None:
+    from fastsse.cli import filters
+
+    filters.add_encode_arguments(parser)
+
+
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "serve": ("run a broadcast with its live page", _add_serve),
     "publish": ("publish one event, or a stream of them", _add_publish),
     "subscribe": ("print the events of topics as they come", _add_subscribe),
+    "tail": ("print the events of any stream as they come", _add_tail),
+    "decode": ("turn an event stream into lines of JSON", _add_decode),
+    "encode": ("turn lines of JSON into an event stream", _add_encode),
 }

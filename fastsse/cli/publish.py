@@ -1,26 +1,48 @@
 """``fastsse publish``: one event from the arguments or standard input, or a whole event stream as it arrives.
 
-The module knows options and how a body is sent; it must not know how a broadcast reads one.
+Each request has a key, so a request whose answer was lost is sent again, and what it carries is published once. Of a
+stream each event has a key, made of the stream's and of the event's number, so the same input gives the same keys.
+
+The module knows options and keys; it must not know how a broadcast reads a body.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import re
 import sys
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+import uuid
+from typing import Any
 
 from fastsse.cli.arguments import as_typed, whole
-from fastsse.cli.exchange import CHUNK, exchange
+from fastsse.cli.batches import Batch, batches
+from fastsse.cli.exchange import MAX_RETRIES, Exchange, Refused
+from fastsse.cli.filters import chunks
+from fastsse.cli.progress import Progress
 from fastsse.cli.terminal import Failure, show
 
 __all__ = ["add_arguments"]
+
+_CHUNK = 262_144  # bytes of a stream that are read at once
+_MAX_KEY = 256  # bytes
+_MAX_STEM = 238  # bytes of a stream's key: each event adds its number
+_PLAIN = re.compile(r"[ -~]+")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `publish`, and what runs it."""
     parser.description = (
-        "Publish one event, or with --stream every event of an event stream as it arrives."
+        "Publish one event, or with --stream every event of an event stream as it arrives. A request that the server "
+        "did not answer is sent again, up to --max-retries times in a row, with the same key (Idempotency-Key), so "
+        "what it carries is published once for as long as the server remembers the key. With --stream, event n has "
+        "the key KEY-n: after a crash, the same input with the same --key publishes what was missing."
+    )
+    parser.epilog = (
+        "Prints the server's answer, as JSON. Exits with 0 when everything is published, 1 when it is not (stderr says "
+        "why, and what stays published), 130 at Ctrl-C. A server that cannot be reached at the first request ends the "
+        "command at once."
     )
     parser.set_defaults(run=_publish)
     add = parser.add_argument
@@ -31,33 +53,117 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retry", type=whole, metavar="MS", help="reconnection time for the topic's readers")
     add("--stream", action="store_true", help="standard input is an event stream")
     add("--end", action="store_true", help="the topic ends after that")
+    add("--key", type=_key,
+        help="the key of the event, or of the stream: printable ASCII, 256 characters at most, 238 for a stream "
+        "(default: a random one)")  # fmt: skip
+    add("--max-retries", metavar="N", type=whole, default=MAX_RETRIES,
+        help="send a request again at most N times in a row (default: %(default)s)")  # fmt: skip
+    add("--progress", action=argparse.BooleanOptionalAction,
+        help="tell on stderr how far a stream is (default: on a terminal)")  # fmt: skip
+
+
+def _key(text: str) -> str:
+    if not _PLAIN.fullmatch(text) or len(text) > _MAX_KEY:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: must be 1 to {_MAX_KEY} printable ASCII characters"
+        )
+    return text
 
 
 def _publish(given: argparse.Namespace) -> int:
-    if given.stream and (given.data != "-" or given.event is not None or given.retry is not None):
-        raise Failure(
-            "--stream reads everything from standard input: leave out DATA, --event and --retry"
-        )
-    asked = {"topic": given.topic, "event": given.event, "retry": given.retry}
-    query = [(name, value) for name, value in asked.items() if value is not None]
-    if given.end:
-        query.append(("end", 1))
-    kind = "text/event-stream" if given.stream else "text/plain; charset=utf-8"
-    with exchange("POST", given.url, query, {"Content-Type": kind}, _body(given)) as response:
-        show(response.read().decode(errors="replace").removesuffix("\n"), sys.stdout)
+    _check(given)
+    progress = Progress(given.progress if given.stream else False)
+    exchange = Exchange(given.url, given.max_retries, progress.say)
+    with contextlib.closing(exchange):
+        try:
+            answer = (_stream if given.stream else _one)(given, exchange, progress)
+            if given.end:
+                answer |= {
+                    "ends": exchange.send("DELETE", [("topic", given.topic)], {}).get("ends")
+                }
+        finally:
+            progress.finish()
+    show(json.dumps(answer, ensure_ascii=False, separators=(",", ":")), sys.stdout)
     return 0
 
 
-def _body(given: argparse.Namespace) -> bytes | Iterator[bytes]:
-    if given.stream:
-        return _chunks(sys.stdin.buffer)
-    if given.data == "-":
-        return sys.stdin.buffer.read()
-    return as_typed(given.data)
+def _check(given: argparse.Namespace) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        Failure: options that exclude each other, or a key that is too long.
+    """
+    if not given.stream:
+        return
+    if given.data != "-" or given.event is not None or given.retry is not None:
+        raise Failure(
+            "--stream reads everything from standard input: leave out DATA, --event and --retry"
+        )
+    if given.key is not None and len(given.key) > _MAX_STEM:
+        raise Failure(f"--key: must be at most {_MAX_STEM} characters for a stream")
 
 
-def _chunks(source: BinaryIO) -> Iterator[bytes]:
-    """Read what there is as soon as there is something: a stream is published event by event."""
-    read: Callable[[int], bytes] = getattr(source, "read1", source.read)
-    while chunk := read(CHUNK):
-        yield chunk
+def _one(given: argparse.Namespace, exchange: Exchange, _: Progress) -> dict[str, Any]:
+    """Publish one event."""
+    asked = {"topic": given.topic, "event": given.event, "retry": given.retry}
+    query = [(name, value) for name, value in asked.items() if value is not None]
+    body = sys.stdin.buffer.read() if given.data == "-" else as_typed(given.data)
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Idempotency-Key": _quoted(given.key or uuid.uuid4().hex),
+    }
+    return exchange.send("POST", query, headers, body)
+
+
+def _stream(given: argparse.Namespace, exchange: Exchange, progress: Progress) -> dict[str, Any]:
+    """Publish each event of a stream; return one answer for all of it."""
+    key = given.key or uuid.uuid4().hex
+    whole: dict[str, Any] = {}
+    for batch in batches(chunks(sys.stdin.buffer, _CHUNK)):
+        try:
+            answer = _send(given.topic, exchange, batch, key)
+        except Failure as error:
+            raise _broken(error, batch, key) from error
+        whole = _joined(whole, answer)
+        progress.add(batch.events, len(batch.body))
+    return whole
+
+
+def _send(topic: str, exchange: Exchange, batch: Batch, key: str) -> dict[str, Any]:
+    headers = {
+        "Content-Type": "text/event-stream",
+        "Idempotency-Key": f"{_quoted(key)};first={batch.first}",
+    }
+    answer = exchange.send("POST", [("topic", topic)], headers, batch.body)
+    if answer.get("count") != batch.events:
+        raise Failure(
+            f"the server counts {answer.get('count')} events from event {batch.first} on, and there are {batch.events}"
+        )
+    return answer
+
+
+def _joined(before: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Make one answer of those before and the next one."""
+    ids = [*before.get("ids", []), *answer["ids"]]
+    return answer | {
+        "ids": ids[:1] + ids[1:][-1:],
+        "count": before.get("count", 0) + answer["count"],
+    }
+
+
+def _broken(error: Failure, batch: Batch, key: str) -> Failure:
+    """Say where in the input a stream broke, and how to go on."""
+    text = str(error)
+    if batch.first > 1:
+        text += f"; that is from event {batch.first}, byte {batch.offset} of the input on"
+        if not isinstance(error, Refused):
+            text += f"; {batch.first - 1} events stay published"
+    if batch.events and (batch.first > 1 or not isinstance(error, Refused)):
+        text += f"; the same input goes on with --key {key}"
+    return Failure(text)
+
+
+def _quoted(key: str) -> str:
+    """Write a key as a string of RFC 9651."""
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

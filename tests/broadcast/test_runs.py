@@ -203,7 +203,7 @@ def test_the_command_publishes_an_end_and_a_reader_exits_at_it() -> None:
 def test_a_reader_of_the_command_that_is_cut_off_after_an_end_has_failed() -> None:
     with serve("--lifetime", "1") as server:
         server.request("DELETE", "/events?topic=a")
-        cut = run("subscribe", "--last-event-id", "earliest", server.url, "a", "b")
+        cut = run("subscribe", "--no-retry", "--last-event-id", "earliest", server.url, "a", "b")
 
     assert 0 != cut.returncode
     assert b"the stream ended" in cut.stderr

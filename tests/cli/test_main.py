@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.commands import Command
@@ -39,7 +41,16 @@ def test_help_names_every_setting_with_its_variable() -> None:
         assert f"FASTSSE_{name.upper()}" in text
 
 
-@pytest.mark.parametrize("name", ["publish", "subscribe"])
+@pytest.mark.parametrize("name", ["publish", "subscribe", "tail", "decode", "encode"])
+def test_the_document_names_every_option(name: str) -> None:
+    text = run(name, "--help", COLUMNS="200").stdout.decode()
+    document = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--help"}
+    assert [] == [option for option in sorted(options) if f"`{option}" not in document]
+
+
+@pytest.mark.parametrize("name", ["publish", "subscribe", "tail"])
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -53,18 +64,19 @@ def test_help_names_every_setting_with_its_variable() -> None:
 def test_a_url_that_leads_nowhere_is_a_failure(
     command: Command, name: str, url: str, words: list[str]
 ) -> None:
-    done = command(name, url, "topic")
+    done = command(name, url, *([] if name == "tail" else ["topic"]))
 
     assert 1 == done.code
     for word in words:
         assert word in done.err
 
 
-@pytest.mark.parametrize("name", ["publish", "subscribe"])
+@pytest.mark.parametrize("name", ["publish", "subscribe", "tail"])
 def test_the_clients_load_neither_the_hub_nor_a_framework(
     name: str, server: Server, topic: str
 ) -> None:
-    arguments = [name, server.url, topic, "x" * 300]  # a topic too long to follow, or data
+    more = [topic, "x" * 300]  # a topic too long to follow, or data
+    arguments = [name, server.url, *([] if name == "tail" else more)]
     script = (
         "import sys; from fastsse.cli.main import main; main(sys.argv[1:])\n"
         "names = ('fastsse.broadcast', 'starlette', 'granian', 'asyncio')\n"

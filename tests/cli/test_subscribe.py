@@ -1,4 +1,4 @@
-"""`fastsse subscribe` against a real broadcast."""
+"""`fastsse subscribe` against a real broadcast; how it comes back is in test_following."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_subscribe_tells_of_a_gap_beside_the_data(server: Server, topic: str) ->
 
 
 def test_subscribe_says_where_to_go_on_when_the_stream_ends() -> None:
-    with serve() as server, subscriber(server, "news") as process:
+    with serve() as server, subscriber(server, "news", "--no-retry") as process:
         wait_for(lambda: server.health()["streams"] == 1)
         id = server.publish("news", "hello")
         assert ["hello"] == lines(process, 1)
