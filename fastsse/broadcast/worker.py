@@ -98,9 +98,17 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._ending = False  # a worker that is a thread may be started again with the same app
         self._run(self._announce())
+        hub = self._app.hub
         try:
+            await hub.start()
             await self._app(scope, receive, send)
+        except (
+            OSError
+        ) as error:  # the store's word says it all: the server's traceback would hide it
+            print(f"fastsse: the store cannot be opened: {error}", file=sys.stderr, flush=True)
+            await send({"type": "lifespan.startup.failed", "message": "the store cannot be opened"})
         finally:
+            await hub.stop()
             for task in self._tasks:
                 task.cancel()
 

@@ -24,7 +24,7 @@ from fastsse.broadcast.hub.rounds import Farewell, Rounds
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.topics import TopicLimits
 from fastsse.broadcast.settings import Settings
-from fastsse.broadcast.stores import StoreUnusable
+from fastsse.broadcast.stores import Archive, StoreUnusable
 from fastsse.broadcast.stores.opening import open_url
 from fastsse.broadcast.stores.retention import Retention
 
@@ -40,6 +40,7 @@ _KNOCK, _LONGEST_KNOCK = (
     0.1,
     5.0,
 )  # seconds between attempts to reach a store at the start: the first, the longest
+_TAIL = 20_000  # entries that a start takes from a store that is an archive
 _NOT_STARTED = (
     "the hub is not started: await hub.start() in your application's lifespan, or use `async with hub:` there; "
     "under a Mount, whose own lifespan never runs, do so in the outer application's"
@@ -128,33 +129,42 @@ class Runner:
             fanout.over.set_result(None)
 
     async def _open(self, fanout: Fanout) -> None:
-        log = await self._open_store(fanout.loop)
+        log = await self._open_store(fanout)
         if log.epoch != self._eras.epoch:  # otherwise the history goes on where it was
             self._eras = Eras(log.epoch)
             self.history = self._new_history()
         fanout.set_up(self.history, self._eras, log, self._store)
-        await self._store.follow(Reports(fanout), self.history.most)
+        most = self.history.most
+        if isinstance(
+            self._store, Archive
+        ):  # which has the rest for readers who ask: the start need not wait for it
+            most = min(most, _TAIL)
+        await self._store.follow(Reports(fanout), most)
         self.draining = False
         fanout.open = True
         fanout.undo = [Rounds(fanout, self._limits.shortest).stop, on_shutdown(self.drain)]
 
-    async def _open_store(self, loop: asyncio.AbstractEventLoop) -> Log:
-        """Open the store; where it cannot be reached, try again for `Settings.store_wait` seconds."""
+    async def _open_store(self, fanout: Fanout) -> Log:
+        """Open the store; where it cannot be reached, try again for `Settings.store_wait` seconds, or until `drain`."""
+        loop, told = fanout.loop, ""
         until, pause = loop.time() + self.settings.store_wait, _KNOCK
-        while True:
-            try:
-                return await self._store.open()
-            except StoreUnusable:
-                raise
-            except OSError as error:
-                left = until - loop.time()
-                if left <= 0:
+        forget = on_shutdown(self.drain)
+        try:
+            while True:
+                try:
+                    return await self._store.open()
+                except StoreUnusable:
                     raise
-                _log.warning(
-                    "the store cannot be reached, for %.0f s more it is awaited: %s", left, error
-                )
-                await asyncio.sleep(min(left, pause))
+                except OSError as error:
+                    left = until - loop.time()
+                    if left <= 0 or fanout.draining:
+                        raise
+                    if told != (told := str(error)):
+                        _log.warning("the store is awaited for %.0f s more: %s", left, error)
+                await fanout.until(lambda: fanout.draining, min(left, pause))
                 pause = min(2 * pause, _LONGEST_KNOCK)
+        finally:
+            forget()
 
     def _new_history(self) -> History:
         return History(
@@ -183,10 +193,15 @@ class Runner:
         from any thread.
         """
         fanout = self._fanout
-        if fanout is None or not fanout.open or fanout.ending or fanout.loop.is_closed():
+        if fanout is None or fanout.ending or fanout.loop.is_closed():
             return
         if not fanout.here:
             fanout.loop.call_soon_threadsafe(self.drain)
+            return
+        if not fanout.open:
+            if not fanout.opened.done():  # a start that waits for its store gives up
+                fanout.draining = True
+                fanout.change()
             return
         self.draining = fanout.draining = True
         runs = fanout.jobs.stop_all("shutdown")

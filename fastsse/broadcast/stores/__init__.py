@@ -312,7 +312,7 @@ class Portable(Protocol):
         """Take over epoch, floor and head of another log, so that its entries can be put in under their own ids.
 
         Raises:
-            OSError: the log has entries already, or cannot be written.
+            OSError: the log has, or had, entries of its own, or cannot be written.
         """
         ...
 

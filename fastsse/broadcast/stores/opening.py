@@ -104,7 +104,7 @@ class Address(NamedTuple):
             raise self.refuse(f"option {name} {quote(value)}: must be one of {', '.join(allowed)}")
         return value
 
-    def count(self, name: str, default: int, low: int, high: int) -> int:
+    def number(self, name: str, default: int, low: int, high: int) -> int:
         """Return the value of an option that is a whole number within bounds.
 
         Raises:

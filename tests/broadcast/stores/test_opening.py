@@ -92,10 +92,10 @@ def test_an_option_that_is_a_number_has_bounds(value: str, right: bool) -> None:
     address = Address.of(f"sqlite:///x?keys={value}")
 
     if right:
-        assert int(value) == address.count("keys", 10, 1, 99)
+        assert int(value) == address.number("keys", 10, 1, 99)
     else:
         with pytest.raises(SettingError, match="must be 1 to 99"):
-            address.count("keys", 10, 1, 99)
+            address.number("keys", 10, 1, 99)
 
 
 def test_an_option_that_is_a_word_is_one_of_a_few() -> None:

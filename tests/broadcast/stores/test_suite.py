@@ -24,6 +24,7 @@ from fastsse import InvalidField
 from fastsse.broadcast.stores import Archive, Draft, KeyReused, Log, Store
 from fastsse.broadcast.stores.memory import KEYS, KeyWindow, MemoryStore
 from fastsse.broadcast.stores.opening import open_url
+from fastsse.broadcast.stores.sqlite import SqliteStore
 
 DOCS = Path(__file__).parents[3] / "docs"
 FILES = tempfile.TemporaryDirectory()
@@ -44,6 +45,11 @@ _made: list[Store] = []  # in the running test, which closes them
 def redis_store() -> Store:
     """Make a store with a log of its own in the Redis that all tests share."""
     return open_url(shared(Redis).url(f"suite{next(_numbers)}"))
+
+
+def sqlite_store() -> Store:
+    """Make a store in a file of its own."""
+    return SqliteStore(Path(tempfile.mkdtemp(dir=FILES.name)) / "log.db", synchronous="normal")
 
 
 class Row(NamedTuple):
@@ -68,6 +74,7 @@ STORES = {
     "archived": Row(ArchivedStore, durable=True, scripted=True, archive=True),
     "documented": Row(table_store, durable=True, archive=True),
     "redis": Row(redis_store, durable=True, archive=True),
+    "sqlite": Row(sqlite_store, durable=True, archive=True),
 }
 
 

@@ -71,7 +71,7 @@ def from_url(address: Address, retention: Retention) -> RedisStore:
         raise address.refuse(
             "topics have bounds of their own, and one stream of Redis has all topics"
         )
-    seconds = address.count("keys", KEY_SECONDS, 1, 30 * 86_400)
+    seconds = address.number("keys", KEY_SECONDS, 1, 30 * 86_400)
     options.pop("keys", None)
     try:
         place = Place(address.parts, options, key_of(namespace, "stream"))
