@@ -68,6 +68,7 @@ LAYERS: list[set[str]] = [
     {"broadcast.app"},
     {"broadcast.worker"},
     {"adapters"},
+    {"vendor"},
     {"compat"},
     {"cli"},
     {"__main__"},
