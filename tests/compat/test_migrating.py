@@ -144,12 +144,7 @@ async def test_the_page_about_aiohttp_sse_client_runs(server: Misbehaving) -> No
     assert [("message", "one", "1"), ("note", "two", "2")] == names["found"]
 
 
-CHANGES = [
-    page for page in sorted(PAGES.glob("*.md")) if page.stem != "httpx2"
-]  # has no import to change
-
-
-@pytest.mark.parametrize("page", CHANGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda path: path.stem)
 def test_a_page_shows_the_import_that_changes(page: Path) -> None:
     need(NEEDED.get(page.stem, page.stem))
     [change] = [block.text for block in code_blocks(page) if block.language == "diff"]

@@ -41,7 +41,8 @@ class Suite(NamedTuple):
         tests: files and folders of tests that are run.
         needs: what the tests import besides.
         options: more arguments of pytest.
-        missing: files that the source distribution lacks in ``tests``: their names in `SUPPORT`, and there.
+        missing: files that the source distribution lacks in ``tests``, or that ask for a public server there: their
+            names in `SUPPORT`, and there.
         least: how many tests pass with the original, at least: fewer, and the suite has not run.
     """
 
@@ -104,6 +105,26 @@ FASTAPI = Suite(
     least=40,
 )
 FASTAPI_ITSELF = FASTAPI._replace(swapped="fastapi.routing")
+HTTPX_SSE = Suite(
+    project="httpx-sse",
+    swapped="httpx_sse",
+    tests=("tests",),
+    needs=("httpx-sse", "httpx", "httpx2", "pytest-asyncio", "sse-starlette", "starlette"),
+    options=("-c", os.devnull, "--rootdir=."),
+    least=50,
+)
+AIOHTTP_SSE_CLIENT = Suite(
+    project="aiohttp-sse-client",
+    swapped="aiohttp_sse_client",
+    tests=("tests/web_platform_tests",),
+    needs=("aiohttp-sse-client", "aiohttp", "pytest-asyncio"),
+    options=("-c", os.devnull, "--rootdir=.", "-o", "asyncio_mode=auto"),
+    missing=(
+        ("suite_wpt_conftest.py", "conftest.py"),
+        ("suite_wpt_const.py", "web_platform_tests/const.py"),
+    ),
+    least=15,
+)
 
 # Tests that ours cannot pass, by the beginning of their names, and why.
 PRIVATE = "tests private names of sse-starlette"
@@ -160,6 +181,15 @@ EXCUSED: dict[Suite, dict[str, str]] = {
         ),
     },
     FASTAPI_ITSELF: {},
+    HTTPX_SSE: {
+        "tests/test_decoders.py": "tests private names of httpx-sse: SSEDecoder, SSELineDecoder",
+        "tests/test_api.py::test_iter_sse_lines": "tests a private name of httpx-sse: _iter_sse_lines",
+        "tests/test_api.py::test_aiter_sse_lines": "tests a private name of httpx-sse: _aiter_sse_lines",
+        "tests/test_event_source.py::test_iter_sse_id_retry": (
+            "demands a fault: an event of a block that has nothing but a reconnection time"
+        ),
+    },
+    AIOHTTP_SSE_CLIENT: {},
 }
 
 

@@ -4,7 +4,8 @@ For other projects' test suites: ``FASTSSE_SWAP=sse_starlette python -m pytest -
 ``sse_starlette`` and gets ours. The plugin is loaded before the suite's own conftest. Without the variable nothing is
 swapped, so that one command measures both.
 
-    FASTSSE_SWAP=sse_starlette, aiohttp_sse   the library is never imported
+    FASTSSE_SWAP=sse_starlette, aiohttp_sse, httpx_sse, aiohttp_sse_client
+                                              the library is never imported
     FASTSSE_SWAP=fastapi                      FastAPI's applications import our names from it, and use them as they
                                               would under ``from fastsse.compat.fastapi import …``
     FASTSSE_SWAP=fastapi.routing              FastAPI itself uses our names: its own serving, with our events
@@ -15,9 +16,29 @@ from __future__ import annotations
 import os
 import pkgutil
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
+from typing import NoReturn
 
 __all__ = ["put_names", "swap"]
+
+
+# Private modules whose names tests import beside public ones: such a test fails alone, and not all of its file.
+PRIVATE = {"httpx_sse": ("_api", "_decoders")}
+
+
+class _Private(ModuleType):
+    """Has any name; whatever calls one fails."""
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def refuse(*_given: object, **_named: object) -> NoReturn:
+            raise AssertionError(f"{self.__name__}.{name} is a private name")
+
+        return refuse
 
 
 def swap(name: str) -> None:
@@ -27,6 +48,8 @@ def swap(name: str) -> None:
         return
     package = import_module(f"fastsse.compat.{name}")
     sys.modules[name] = package
+    for private in PRIVATE.get(name, ()):
+        sys.modules[f"{name}.{private}"] = _Private(f"{name}.{private}")
     for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
         if not module.name.startswith("_"):
             sys.modules[f"{name}.{module.name}"] = import_module(
