@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastsse.broadcast.keeping import Keeping, knob
-from fastsse.broadcast.knobs import Names, Number, Patterns
+from fastsse.broadcast.knobs import Names, Number, Patterns, Text
 
 __all__ = ["Admission"]
 
@@ -28,6 +28,8 @@ class Admission(Keeping):
             begins with private/ (default: none).
         anonymous_publish: topics that may be published to without a token: names, prefixes such as news/*, or * for all
             (default: none).
+        cookie: cookie that may bring a token, from pages of this host (default: __Host-fastsse).
+        ticket_seconds: time for which a ticket is good (default: 30 s).
 
     Raises:
         SettingError: a value has another type, or is not allowed.
@@ -66,3 +68,7 @@ class Admission(Keeping):
             "patterns",
         )
     )
+    cookie: str = knob(
+        Text("__Host-fastsse", "cookie that may bring a token, from pages of this host", "name")
+    )
+    ticket_seconds: float = knob(Number(30.0, "time for which a ticket is good", "s", 1, 600))

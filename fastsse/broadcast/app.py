@@ -3,6 +3,7 @@
     GET, HEAD /events     an event stream ┐ raw ASGI: no framework stands between
     POST /events          publish         │
     DELETE /events        end topics      ┘
+    POST /tickets         a ticket for a stream, for a token
     everything else       see `rest`
 
 Every request passes `Access` first, and then the `Guard`. Errors are JSON problems.
@@ -25,6 +26,7 @@ from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from starlette.applications import Starlette
+from starlette.responses import Response
 
 from fastsse import InvalidField
 from fastsse._signals import on_shutdown
@@ -37,7 +39,7 @@ from fastsse.broadcast.hub.conversation import send_away
 from fastsse.broadcast.hub.hub import Hub
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.process import heed_one_sigterm
-from fastsse.broadcast.rest import EVENTS, Rest, route_path
+from fastsse.broadcast.rest import EVENTS, TICKETS, Rest, route_path
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.web.answers import (
     json_answer,
@@ -113,7 +115,7 @@ class Broadcast:
         self.hub = hub
         self.keep_scope = keep_scope
         self._access = Access(settings)
-        self._guard = Guard(settings, hub.stats)
+        self._guard = Guard(settings, self._access, hub.stats)
         self._read_known = lru_cache(maxsize=_KNOWN)(
             self._read_query
         )  # many readers send one query
@@ -145,6 +147,8 @@ class Broadcast:
                 return self._stream(scope, receive, send)
             if scope["method"] in ("POST", "DELETE"):
                 return self._change(scope, receive, send)
+        if path == TICKETS and scope["method"] == "POST":
+            return self._issue(scope)(scope, receive, send)
         if len(path) > _LONGEST_PATH:  # the file system would be asked about each of its parts
             answer = self._rest.refuse(no_path(path), scope, self._access.headers(scope))
             return answer(scope, receive, send)
@@ -205,9 +209,10 @@ class Broadcast:
         headers = self._access.headers(scope)
         try:
             self._access.check_reader(scope)
-            grant = self._guard.grant(scope)
+            grant = self._guard.grant(scope, tickets=True)
             query = scope["query_string"]
-            asked = self._read_query(query) if len(query) > _SHORT else self._read_known(query)
+            known = len(query) <= _SHORT and b"ticket=" not in query
+            asked = self._read_known(query) if known else self._read_query(query)
             self._guard.need_stream(grant, asked)
             sent = header_once(scope, b"last-event-id")
             if not (self.hub.started or self.hub.draining):
@@ -221,9 +226,20 @@ class Broadcast:
         if scope["method"] == "HEAD":
             over = self.hub.nothing_left(terms)
             return send_away(send, headers) if over else send_head(send, headers)
+        self._guard.spend(scope)
         outer = scope.get(BYPASS)
         self._let_go(scope)
         return self.hub.converse(terms, receive, send, headers, outer, asked=True)
+
+    def _issue(self, scope: Scope) -> Response:
+        """Answer with a ticket."""
+        headers = self._access.headers(scope)
+        try:
+            answer = json_answer(self._guard.issue(scope, self._read_query(scope["query_string"])))
+        except (Problem, InvalidField) as error:
+            return self._rest.refuse(Problem.of_error(error), scope, headers)
+        answer.raw_headers += headers
+        return answer
 
     def _read_query(self, query: bytes) -> Terms:
         return read_terms(query, self.settings)
@@ -260,6 +276,7 @@ class Broadcast:
     ) -> dict[str, object]:
         allow = partial(self._guard.allow, grant)
         if scope["method"] == "DELETE":
+            self._guard.need_some(grant, "end")
             return await end_by_query(self.hub, scope["query_string"], allow)
         self._guard.need_some(grant, "publish")
         with self._bodies.reading(scope, receive) as body:

@@ -28,9 +28,10 @@ from fastsse.broadcast.web.metrics import CONTENT_TYPE, Metrics, process_text
 from fastsse.broadcast.web.pages import PageFiles, index_page
 from fastsse.broadcast.web.problems import Problem
 
-__all__ = ["EVENTS", "PROBES", "Rest", "route_path"]
+__all__ = ["EVENTS", "PROBES", "TICKETS", "Rest", "route_path"]
 
 EVENTS = "/events"
+TICKETS = "/tickets"
 PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _HEALTH = "/health"
@@ -38,6 +39,7 @@ _METRICS = "/metrics"
 _PROBED = "GET, HEAD, OPTIONS"
 _METHODS = {  # by path
     EVENTS: "DELETE, GET, HEAD, OPTIONS, POST",
+    TICKETS: "OPTIONS, POST",
     _HEALTH: _PROBED,
     _METRICS: _PROBED,
     "/": _PROBED,
@@ -66,6 +68,7 @@ class Rest:
         self.app = Starlette(
             routes=[
                 Route(EVENTS, self._options, methods=["OPTIONS"]),
+                Route(TICKETS, self._options, methods=["OPTIONS"]),
                 Route(_HEALTH, self._health, methods=["GET", "OPTIONS"]),
                 Route(_METRICS, self._numbers, methods=["GET"]),
                 Route(_METRICS, self._options, methods=["OPTIONS"]),

@@ -19,7 +19,7 @@ The module knows names and patterns; it must not know tokens, keys or requests.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from fastsse.broadcast.names import is_text
 
@@ -67,6 +67,13 @@ class Reach:
             raise BadPattern(f"must be at most {_MOST} patterns")
         self._exact = frozenset(exact)
         self._prefixes = tuple(prefixes)
+
+    @classmethod
+    def of_names(cls, topics: Iterable[str]) -> Self:
+        """Make the reach of these topics alone, in whose names stars and braces stand for themselves."""
+        reach = cls(())
+        reach._exact = frozenset(topics)
+        return reach
 
     def __bool__(self) -> bool:
         """Return True when some topic is covered."""
@@ -126,6 +133,14 @@ class Grant:
             "publish": Reach(publish, subject),
             "end": Reach(end, subject),
         }
+
+    def narrowed(self, topics: Iterable[str]) -> Grant:
+        """Return a grant to read these topics alone, for the same subject and time."""
+        narrow = Grant(
+            subject=self.subject, until=self.until, token_id=self.token_id, labels=self.labels
+        )
+        narrow._reach["subscribe"] = Reach.of_names(topics)
+        return narrow
 
     def allows(self, verb: Verb, topics: Iterable[str]) -> bool:
         """Return True when `verb` is allowed for every one of these topics."""

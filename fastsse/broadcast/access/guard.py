@@ -1,6 +1,6 @@
 """The guard: what a request may do, found once, before the hub is asked.
 
-    grant       who asks, and what is granted: by the token of the header Authorization, otherwise what everybody may
+    grant       who asks, and what is granted: by a token or a ticket, otherwise what everybody may
     need        a verb and topics against the grant
     need_operator   for the numbers of the hub
 
@@ -18,14 +18,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from math import ceil
 from typing import TYPE_CHECKING
 
 from fastsse.asgi import Scope
+from fastsse.broadcast.access.credentials import find_credential
 from fastsse.broadcast.access.grants import OPEN, BadPattern, Grant, Verb, anonymous
+from fastsse.broadcast.access.hosts import Access
+from fastsse.broadcast.access.tickets import Tickets
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.settings import Settings
-from fastsse.broadcast.web.headers import header_once
 from fastsse.broadcast.web.problems import Problem
 from fastsse.errors import SettingError
 
@@ -46,6 +49,7 @@ class Guard:
 
     Args:
         settings: the knobs of `Admission`.
+        access: the rules for origins, for requests with a cookie.
         stats: where refusals are counted.
         clock: seconds since the epoch.
 
@@ -57,9 +61,16 @@ class Guard:
     """
 
     def __init__(
-        self, settings: Settings, stats: Stats, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        access: Access,
+        stats: Stats,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._access = access
         self._stats = stats
+        self._cookie = settings.cookie.encode()
+        self._tickets = Tickets(settings.ticket_seconds, clock)
         self._clock = clock
         self._tokens = _tokens(settings, clock) if settings.keys else None
         self.closed = self._tokens is not None
@@ -67,21 +78,62 @@ class Guard:
             raise SettingError(f"anonymous_read and anonymous_publish: {_NEEDS_KEYS}")
         self._everybody = _everybody(settings) if self.closed else OPEN
 
-    def grant(self, scope: Scope) -> Grant:
+    def grant(self, scope: Scope, *, tickets: bool = False) -> Grant:
         """Return what a request may do.
 
+        Args:
+            tickets: the request may have a ticket in its place of a token. The ticket stays good until `spend`.
+
         Raises:
-            Problem: 400 for credentials that are given twice, 401 for credentials that are not good.
+            Problem: 400 for credentials that are given twice, 401 for credentials that are not good, 403 for a cookie
+                that another site's page may have sent.
         """
         if self._tokens is None:
             return OPEN
-        given = header_once(scope, b"authorization")
+        given = find_credential(scope, self._cookie, tickets=tickets)
         if given is None:
             return self._everybody
-        scheme, _, token = given.partition(b" ")
-        if scheme.lower() != b"bearer":
+        if given.kind == "ticket":
+            found = self._tickets.look(given.value.decode("latin-1"))
+            if found is None:
+                raise self._stranger(
+                    "ticket", "the ticket is not good, or was used: get another one"
+                )
+            return found
+        if given.kind == "other":
             raise self._stranger("scheme", "the header Authorization must be: Bearer TOKEN")
-        return self._of_token(self._tokens, token.strip())
+        if given.place == "cookie":
+            self._access.check_cookie(scope)
+        return self._of_token(self._tokens, given.value)
+
+    def issue(self, scope: Scope, terms: Terms) -> dict[str, object]:
+        """Make a ticket for a stream of these terms; return the answer: ``ticket``, ``seconds``, ``topics``.
+
+        Raises:
+            Problem: as `grant` and `need`, 503 when there are too many tickets.
+        """
+        if self._tokens is None:
+            raise Problem(404, "there are no tickets, because there is no access control: set keys")
+        grant = self.grant(scope)
+        if not grant.known:
+            raise self._refusal(grant, "to get a ticket")
+        self.need_stream(grant, terms)
+        name = self._tickets.issue(grant, terms.topics)
+        if name is None:
+            self._stats.denied["tickets"] += 1
+            after = str(ceil(self._tickets.seconds))
+            raise Problem(
+                503, "there are too many tickets; come again later", headers={"Retry-After": after}
+            )
+        return {"ticket": name, "seconds": self._tickets.seconds, "topics": terms.topics}
+
+    def spend(self, scope: Scope) -> None:
+        """Make the ticket of a request good no more, because its stream begins now."""
+        if self._tokens is None or b"ticket=" not in scope["query_string"]:
+            return
+        given = find_credential(scope, self._cookie, tickets=True)
+        if given is not None and given.kind == "ticket":
+            self._tickets.spend(given.value.decode("latin-1"))
 
     def need(self, grant: Grant, verb: Verb, topics: Iterable[str]) -> None:
         """Refuse a verb that is not granted for all of these topics.

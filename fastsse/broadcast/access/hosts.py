@@ -11,7 +11,7 @@ A hub inside a network is open to every page in the browsers of that network, so
   by `origins` is refused (403).
 
 Programs send no Origin, and pass. The browser decides, by the CORS headers that `origins` grants, whether a page of
-another site may read an answer. Credentials are never granted.
+another site may read an answer. Credentials go to origins that are named, where there are tokens, and never with ``*``.
 
 The length of a stranger's string is checked before the string is parsed, looked up or kept.
 
@@ -42,6 +42,7 @@ _LONGEST_ORIGIN = 512  # bytes: a scheme, and a host
 _VARY = (b"vary", b"Origin")
 _ANY = (b"access-control-allow-origin", b"*")
 _EXPOSED = (b"access-control-expose-headers", b"Retry-After")
+_CREDENTIALS = (b"access-control-allow-credentials", b"true")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _KEPT = (b"cross-origin-resource-policy", b"same-origin")
 _SHARED = (b"cross-origin-resource-policy", b"cross-origin")
@@ -63,6 +64,7 @@ _HOST_RULE = (
 )
 _ORIGIN_CURE = "allow it with --origins or FASTSSE_ORIGINS"
 _ORIGIN_RULE = f"pages of other sites may not publish here; {_ORIGIN_CURE}"
+_COOKIE_RULE = "a cookie is taken from a browser that names its page; programs send Authorization"
 _READER_RULE = (
     f"pages of other sites may not open streams as images, scripts or frames; {_ORIGIN_CURE}"
 )
@@ -97,12 +99,15 @@ class Access:
         self._origins = frozenset(settings.origins) - {"*"}  # their pages may publish, too
         self._open = "*" in settings.origins  # pages of every site may read
         self._cors = settings.origins
+        # Cookies of other origins are of use where there are tokens, and never go with "*".
+        self._credentials = bool(settings.keys) and not self._open
         # The headers of an answer, by the Origin of its request. All streams share these lists: never change one.
         self._granted: dict[bytes, Headers] = {
             origin.encode("latin-1"): [
                 _VARY,
                 (b"access-control-allow-origin", origin.encode("latin-1")),
                 _EXPOSED,
+                *([_CREDENTIALS] if self._credentials else []),
                 _NOSNIFF,
                 _SHARED,
             ]
@@ -139,9 +144,22 @@ class Access:
         if (mode == b"no-cors" or framed) and origin not in self._granted:
             raise Problem.of_field("sec-fetch-site", site, _READER_RULE, status=403)
 
+    def check_cookie(self, scope: Scope) -> None:
+        """Refuse a cookie for credentials, unless a browser says that a page of ours or of `origins` sent it.
+
+        A browser adds cookies to requests of every page, to streams as well.
+
+        Raises:
+            Problem: 403 for another site's page, and where no header says whose page it is.
+        """
+        given = _deciding(scope)
+        if b"origin" not in given and b"sec-fetch-site" not in given:
+            raise Problem.of_field("origin", None, _COOKIE_RULE, status=403)
+        self._check_origin(given)
+
     def wrap(self, app: App) -> App:
         """Wrap `app` with CORS answers and preflights."""
-        return _cors(app, self._cors)
+        return _cors(app, self._cors, credentials=self._credentials)
 
     def headers(self, scope: Scope) -> Headers:
         """Return the headers of an answer that does not pass `wrap`: the ones of CORS, and the ones on embedding.
@@ -295,7 +313,7 @@ def _as_browsers_send(origin: str) -> str | None:
     return f"{scheme}://{host}{port}"
 
 
-def _cors(app: App, origins: Collection[str]) -> CORSMiddleware:
+def _cors(app: App, origins: Collection[str], *, credentials: bool) -> CORSMiddleware:
     return CORSMiddleware(
         app,
         allow_origins=origins,
@@ -304,7 +322,7 @@ def _cors(app: App, origins: Collection[str]) -> CORSMiddleware:
         if set(origins) <= {"*"}
         else ("GET", "HEAD", "POST", "DELETE"),
         allow_headers=("Authorization", "Last-Event-ID", "Cache-Control", "Idempotency-Key"),
-        allow_credentials=False,
+        allow_credentials=credentials,
         allow_private_network="*" not in origins,
         expose_headers=(_EXPOSED[1].decode(),),
     )
