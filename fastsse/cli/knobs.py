@@ -6,6 +6,7 @@ The module knows kinds of settings; it must not know what a setting does.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -19,13 +20,14 @@ __all__ = ["add_knobs", "given_knobs"]
 _PREFIX = "knob_"  # keeps the settings apart from other options in the namespace
 
 
-def add_knobs(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each setting, in a group of its own."""
+def add_knobs(parser: argparse.ArgumentParser, only: Collection[str] = KNOBS) -> None:
+    """Add an option for each setting, or for some by name, in a group of its own."""
     group = parser.add_argument_group(
         "settings",
         "A flag goes before the environment variable that its help names, that before --config.",
     )
-    for name, knob in KNOBS.items():
+    for name in only:
+        knob = KNOBS[name]
         about = f"{knob.help} (default: {knob.shown}; {ENVIRONMENT_PREFIX}{name.upper()})"
         group.add_argument(
             "--" + name.replace("_", "-"),

@@ -77,6 +77,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     serve.add_arguments(parser)
 
 
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    from fastsse.cli import store
+
+    store.add_arguments(parser)
+
+
 def _add_publish(parser: argparse.ArgumentParser) -> None:
     from fastsse.cli import publish
 
@@ -109,6 +115,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "serve": ("run a broadcast with its live page", _add_serve),
+    "store": ("look at a log, copy it, or trim it", _add_store),
     "publish": ("publish one event, or a stream of them", _add_publish),
     "subscribe": ("print the events of topics as they come", _add_subscribe),
     "tail": ("print the events of any stream as they come", _add_tail),

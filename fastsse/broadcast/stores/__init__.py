@@ -298,6 +298,14 @@ class Portable(Protocol):
     The store is open, and nobody follows it.
     """
 
+    async def open_to_read(self) -> Log:
+        """Make the log ready for `scan` and `state` alone, beside processes that write to it.
+
+        Raises:
+            OSError: the log cannot be reached, or there is none.
+        """
+        ...
+
     async def scan(self, after: int, limit: int) -> Page:
         """Return entries of all topics after a position: about `limit` bytes of blocks, and one entry at least.
 

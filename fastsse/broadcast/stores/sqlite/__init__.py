@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from fastsse.broadcast.stores import Draft, Entry, Follower, Log, Page, StoreState
 from fastsse.broadcast.stores.retention import Retention
 from fastsse.broadcast.stores.sqlite.ahead import READ, Ahead
-from fastsse.broadcast.stores.sqlite.file import Lock, Mode
+from fastsse.broadcast.stores.sqlite.file import Extent, Lock, Mode
 from fastsse.broadcast.stores.sqlite.reading import Reader
 from fastsse.broadcast.stores.sqlite.table import Append
 from fastsse.broadcast.stores.sqlite.writer import Options, Writer
@@ -105,6 +105,7 @@ class SqliteStore:
         self._waiting: deque[_Waiting] = deque()  # all appends without an answer, in order
         self._waiting_bytes = 0
         self._rung = False
+        self._seen: Extent | None = None  # of a log that is only read
         self._watch: asyncio.TimerHandle | None = None
         self._stalled = False
 
@@ -206,12 +207,20 @@ class SqliteStore:
 
     # Numbers, and copies.
 
+    async def open_to_read(self) -> Log:
+        """Read the extent. As `Portable.open_to_read`: the process that writes goes on."""
+        await self.close()
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(1, "fastsse-sqlite-read")
+        self._seen = extent = await self._in_thread(self._reader.extent)
+        return Log(extent.epoch, extent.floor, extent.head)
+
     def state(self) -> StoreState:
         """Return the numbers as they are now."""
         queued, odd = len(self._waiting), self._reader.unreadable
-        if self._writer is None:
+        extent = self._seen if self._writer is None else self._writer.extent
+        if extent is None:
             return StoreState("sqlite", queued, unreadable=odd)
-        extent = self._writer.extent
         return StoreState("sqlite", queued, extent.entries, extent.bytes, odd)
 
     async def scan(self, after: int, limit: int) -> Page:

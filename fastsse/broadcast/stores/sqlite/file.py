@@ -133,7 +133,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     """Refuse what is not a log of ours, or too new."""
     [application] = db.execute("PRAGMA application_id").fetchone()
     [version] = db.execute("PRAGMA user_version").fetchone()
-    [tables] = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    [tables] = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and application != _APPLICATION:
         raise StoreUnusable(f"{path}: a database of another program: take another file")
     if version > _SCHEMA:
@@ -153,7 +153,7 @@ def _begin(db: sqlite3.Connection, path: Path, mode: Mode, most: int) -> Extent:
     if most:
         db.execute(f"PRAGMA max_page_count = {max(1, most // size)}")
     db.execute("BEGIN IMMEDIATE")
-    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'extent'").fetchone():
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'extent'").fetchone():
         for statement in _TABLES.split(";"):
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION}")

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastsse.broadcast.stores import Entry, Page
-from fastsse.broadcast.stores.sqlite.file import FORM, connect_reader, explain
+from fastsse.broadcast.stores.sqlite.file import FORM, Extent, connect_reader, explain
 
 __all__ = ["Reader"]
 
@@ -100,6 +100,16 @@ class Reader:
             rows = iter(db.execute(_OF_ALL, [after, _ROWS]))
             entries, end = self._take(rows, limit, max(after, head), _ROWS)
             return Page(entries, end, floor, epoch)
+
+    def extent(self) -> Extent:
+        """Read what the log is now.
+
+        Raises:
+            OSError: the file cannot be read, or is no log.
+        """
+        with self._reading() as db:
+            query = "SELECT epoch, floor, head, entries, bytes FROM extent"
+            return Extent(*db.execute(query).fetchone())
 
     def before_tail(self, tail: int) -> int:
         """Return the position before the newest `tail` entries, and after all that a topic has lost; 0: none.
