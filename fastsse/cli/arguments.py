@@ -7,11 +7,27 @@ must not know which option a text is for.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["as_typed", "body", "header", "names", "port", "positive", "seconds", "whole"]
+__all__ = [
+    "TOKEN",
+    "as_typed",
+    "body",
+    "credentials",
+    "header",
+    "names",
+    "port",
+    "positive",
+    "seconds",
+    "whole",
+]
+
+
+TOKEN = "FASTSSE_TOKEN"  # the environment variable that has the token for a broadcast
 
 
 def port(text: str) -> int:
@@ -50,6 +66,17 @@ def header(text: str) -> tuple[str, str]:
     if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise argparse.ArgumentTypeError(f"{name!r}: must be a header, such as 'Accept: text/html'")
     return name, value.strip(" \t")
+
+
+def credentials(given: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers that were given, and the token of the environment where they have no ``Authorization``.
+
+    Other users of a machine can read the arguments of a process, and not its environment.
+    """
+    token = os.environ.get(TOKEN, "")
+    if not token or any(name.lower() == "authorization" for name, _ in given):
+        return list(given)
+    return [("Authorization", f"Bearer {token}"), *given]
 
 
 def body(text: str) -> bytes:

@@ -63,6 +63,7 @@ class Exchange:
 
     Args:
         url: where the broadcast is.
+        headers: to be sent with each request.
         max_retries: how often in a row a request is sent again.
         tell: called with a line about each retry.
 
@@ -70,9 +71,16 @@ class Exchange:
         knows_keys: whether the server has named a key in an answer; None before the first answer.
     """
 
-    def __init__(self, url: str, max_retries: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        max_retries: int,
+        tell: Callable[[str], None],
+    ) -> None:
         parts = urlsplit(_ascii(broadcast_url(url, [])))
         self._url = url
+        self._headers = _headers(headers)
         self._place = place(url)
         kind = SecureConnection if parts.scheme == "https" else PlainConnection
         self._connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT)
@@ -149,7 +157,7 @@ class Exchange:
         self._sent = True
         broken: OSError | None = None
         try:
-            connection.request(method, target, body, headers)
+            connection.request(method, target, body, {**self._headers, **headers})
         except (BrokenPipeError, ConnectionResetError) as error:
             broken = error  # a server that refuses a body stops reading before its end: the answer says why
         try:
@@ -196,6 +204,14 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _headers(given: Sequence[tuple[str, str]]) -> dict[str, bytes]:
+    """Return headers as they are sent; no message repeats a value, which may be a secret."""
+    try:
+        return {name: value.encode() for name, value in Headers(given).items()}
+    except ValueError as error:
+        raise Failure(str(error)) from error
 
 
 def _ascii(url: str) -> str:

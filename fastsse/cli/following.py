@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastsse import Event
@@ -79,6 +79,7 @@ class Following:
     Args:
         given: the options of `add_options`.
         url: the whole address.
+        headers: to be sent.
 
     Attributes:
         print: prints one event in the form that was asked for.
@@ -88,7 +89,9 @@ class Following:
         Failure: an option is not allowed.
     """
 
-    def __init__(self, given: argparse.Namespace, url: str) -> None:
+    def __init__(
+        self, given: argparse.Namespace, url: str, headers: Sequence[tuple[str, str]]
+    ) -> None:
         if given.raw and given.only:
             raise Failure("--raw prints the stream as it is: leave out --only")
         self.json: bool = given.json
@@ -102,7 +105,7 @@ class Following:
                 url,
                 client=Tee() if given.raw else "stdlib",
                 method=given.method,
-                headers=given.header,
+                headers=headers,
                 body=given.data,
                 last_event_id=given.last_event_id,
                 idle_timeout=given.idle_timeout or None,

@@ -16,7 +16,7 @@ import sys
 import uuid
 from typing import Any
 
-from fastsse.cli.arguments import as_typed, whole
+from fastsse.cli.arguments import TOKEN, as_typed, credentials, header, whole
 from fastsse.cli.batches import Batch, batches
 from fastsse.cli.exchange import MAX_RETRIES, Exchange, Refused
 from fastsse.cli.filters import chunks
@@ -28,6 +28,7 @@ __all__ = ["add_arguments"]
 _CHUNK = 262_144  # bytes of a stream that are read at once
 _MAX_KEY = 256  # bytes
 _MAX_STEM = 238  # bytes of a stream's key: each event adds its number
+_OURS = {"content-type", "idempotency-key"}
 _PLAIN = re.compile(r"[ -~]+")
 
 
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Prints the server's answer, as JSON. Exits with 0 when everything is published, 1 when it is not (stderr says "
         "why, and what stays published), 130 at Ctrl-C. A server that cannot be reached at the first request ends the "
-        "command at once."
+        f"command at once. The token of {TOKEN} is sent as Authorization: Bearer."
     )
     parser.set_defaults(run=_publish)
     add = parser.add_argument
@@ -56,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key", type=_key,
         help="the key of the event, or of the stream: printable ASCII, 256 characters at most, 238 for a stream "
         "(default: a random one)")  # fmt: skip
+    add("--header", metavar="'NAME: VALUE'", type=header, action="append", default=[],
+        help="send this header, too; may be repeated")  # fmt: skip
     add("--max-retries", metavar="N", type=whole, default=MAX_RETRIES,
         help="send a request again at most N times in a row (default: %(default)s)")  # fmt: skip
     add("--progress", action=argparse.BooleanOptionalAction,
@@ -73,18 +76,24 @@ def _key(text: str) -> str:
 def _publish(given: argparse.Namespace) -> int:
     _check(given)
     progress = Progress(given.progress if given.stream else False)
-    exchange = Exchange(given.url, given.max_retries, progress.say)
+    exchange = Exchange(given.url, credentials(given.header), given.max_retries, progress.say)
     with contextlib.closing(exchange):
         try:
             answer = (_stream if given.stream else _one)(given, exchange, progress)
             if given.end:
-                answer |= {
-                    "ends": exchange.send("DELETE", [("topic", given.topic)], {}).get("ends")
-                }
+                answer |= {"ends": _end(given.topic, exchange)}
         finally:
             progress.finish()
     show(json.dumps(answer, ensure_ascii=False, separators=(",", ":")), sys.stdout)
     return 0
+
+
+def _end(topic: str, exchange: Exchange) -> Any:
+    """End a topic; return the ids of its ends."""
+    try:
+        return exchange.send("DELETE", [("topic", topic)], {}).get("ends")
+    except Failure as error:
+        raise Failure(f"{error}; everything is published, and the topic has not ended") from error
 
 
 def _check(given: argparse.Namespace) -> None:
@@ -93,6 +102,8 @@ def _check(given: argparse.Namespace) -> None:
     Raises:
         Failure: options that exclude each other, or a key that is too long.
     """
+    if any(name.lower() in _OURS for name, _ in given.header):
+        raise Failure(f"--header: {' and '.join(sorted(_OURS))} are set by the command (--key)")
     if not given.stream:
         return
     if given.data != "-" or given.event is not None or given.retry is not None:

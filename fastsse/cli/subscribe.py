@@ -10,6 +10,7 @@ import json
 from typing import Any, cast
 
 from fastsse import Event
+from fastsse.cli.arguments import TOKEN, credentials
 from fastsse.cli.following import EXITS, Following, add_options, warn
 from fastsse.cli.terminal import Failure
 from fastsse.cli.url import broadcast_url
@@ -23,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Print the data of each event as it comes, until the topics have ended, and come back after a broken "
         "connection without missing an event. Gaps are told on stderr, and so are ends that are no finish."
     )
-    parser.epilog = EXITS + " With --no-retry, 1 also when the stream ends before its topics."
+    parser.epilog = (
+        EXITS + " With --no-retry, 1 also when the stream ends before its topics. "
+        f"The token of {TOKEN} is sent as Authorization: Bearer."
+    )
     parser.set_defaults(run=_subscribe)
     add = parser.add_argument
     add("url", help="of the broadcast, such as http://127.0.0.1:8000")
@@ -33,9 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _subscribe(given: argparse.Namespace) -> int:
     """Print events until the topics have ended."""
-    following = Following(
-        given, broadcast_url(given.url, [("topic", name) for name in given.topic])
-    )
+    url = broadcast_url(given.url, [("topic", name) for name in given.topic])
+    following = Following(given, url, credentials(given.header))
     left = set(given.topic)  # topics that have not ended
 
     def take(event: Event) -> bool:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _tail(given: argparse.Namespace) -> int:
     split_url(given.url)
-    following = Following(given, given.url)
+    following = Following(given, given.url, given.header)
 
     def take(event: Event) -> bool:
         following.print(event)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from support.commands import Command, lines, subscriber
 from support.cutting import Cut, Cutting
 from support.misbehaving import Misbehaving, answer, reset, send
+from support.neighbours import need
 from support.servers import DEADLINE, Server, environment, run, serve
 
 from fastsse import decode
@@ -287,3 +289,65 @@ def test_an_interrupt_ends_a_stream_without_a_traceback(server: Server, topic: s
     out, errors = process.communicate(timeout=DEADLINE)
 
     assert (130, b"", b"") == (process.returncode, out, errors)
+
+
+# Headers
+
+
+def test_headers_and_the_token_are_sent_with_every_request(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTSSE_TOKEN", "secret")
+    with Misbehaving([send(answer(200, {}, b'{"id": "e-1", "key": "k", "ends": []}'))]) as server:
+        command("publish", server.url, "t", "x", "--end", "--header", "X-A: ä")
+        command("publish", server.url, "t", "x", "--header", "authorization: Basic other")
+        command("subscribe", server.url, "t", "--no-retry")
+        command("tail", server.url, "--no-retry")
+
+    sent = [(one.method, one.headers.get("authorization")) for one in server.requests]
+    token = "Bearer secret"
+    both = [("POST", token), ("DELETE", token)]
+    assert [*both, ("POST", "Basic other"), ("GET", token), ("GET", None)] == sent
+    assert ["ä", "ä"] == [one.headers.get("x-a") for one in server.requests[:2]]
+
+
+@pytest.mark.parametrize("name", ["publish", "subscribe"])
+@pytest.mark.parametrize("token", ["sec\nret", "sec\x1bret", "sec\udcffret"])
+def test_a_token_that_cannot_be_sent_is_not_shown(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, token: str
+) -> None:
+    monkeypatch.setenv("FASTSSE_TOKEN", token)
+
+    done = command(name, "http://127.0.0.1:1", "t")
+
+    assert (1, "") == (done.code, done.out)
+    assert "Authorization" in done.err
+    assert "sec" not in done.err
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key: x", "content-type: text/html"])
+def test_headers_of_the_command_cannot_be_given(command: Command, header: str) -> None:
+    done = command("publish", "http://127.0.0.1:1", "t", "x", "--header", header)
+
+    assert (1, True) == (done.code, "--header" in done.err)
+
+
+def test_a_hub_with_access_control_takes_the_token(tmp_path: Path) -> None:
+    need("jwt")
+    from support.tokens import claims, key_flags, sign, write_keys
+
+    token = sign(
+        claims(aud=None, fastsse={"subscribe": ["t"], "publish": ["t", "u"], "end": ["t"]})
+    )
+    with serve(*key_flags(write_keys(tmp_path))) as server:
+        refused = run("publish", server.url, "t", "x")
+        done = run("publish", server.url, "t", "x", "--end", FASTSSE_TOKEN=token)
+        open_still = run("publish", server.url, "u", "x", "--end", FASTSSE_TOKEN=token)
+        seen = run("subscribe", server.url, "t", "--last-event-id", "earliest", FASTSSE_TOKEN=token)
+
+    assert (1, True) == (refused.returncode, b"refused (401)" in refused.stderr)
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert (1, b"") == (open_still.returncode, open_still.stdout)
+    for words in (b"refused (403)", b"published", b"has not ended"):
+        assert words in open_still.stderr
+    assert (0, b"x\n", b"") == (seen.returncode, seen.stdout, seen.stderr)
