@@ -19,8 +19,9 @@ class Admission(Keeping):
     """The knobs of access control.
 
     Attributes:
-        keys: keys that tokens are signed with: files (PEM, a JWK, a JWK set, a secret), or secret:TEXT; ISSUER= before
-            a key binds it to the tokens of one issuer; without any key there is no access control (default: none).
+        keys: keys that tokens are signed with: files (PEM, a JWK, a JWK set, a secret), URLs of JWK sets, or
+            secret:TEXT; ISSUER= before a key binds it to the tokens of one issuer; without any key there is no access
+            control (default: none).
         audience: names of this hub, one of which a token must be for (aud); without any, a token that names an audience
             is refused (default: none).
         leeway: time by which the clocks of issuers may differ (default: 5 s).
@@ -30,6 +31,9 @@ class Admission(Keeping):
             (default: none).
         cookie: cookie that may bring a token, from pages of this host (default: __Host-fastsse).
         ticket_seconds: time for which a ticket is good (default: 30 s).
+        may: function that says what a request without a token may do, as module:function (see access.md); none: no
+            function (default: none).
+        may_seconds: time that the function may take; afterwards the request is refused (default: 5 s).
 
     Raises:
         SettingError: a value has another type, or is not allowed.
@@ -38,8 +42,9 @@ class Admission(Keeping):
     keys: tuple[str, ...] = knob(
         Names(
             (),
-            "keys that tokens are signed with: files (PEM, a JWK, a JWK set, a secret), or secret:TEXT; ISSUER= before "
-            "a key binds it to the tokens of one issuer; without any key there is no access control",
+            "keys that tokens are signed with: files (PEM, a JWK, a JWK set, a secret), URLs of JWK sets, or "
+            "secret:TEXT; ISSUER= before a key binds it to the tokens of one issuer; without any key there is no "
+            "access control",
             "keys",
         ),
         shown=False,
@@ -72,3 +77,16 @@ class Admission(Keeping):
         Text("__Host-fastsse", "cookie that may bring a token, from pages of this host", "name")
     )
     ticket_seconds: float = knob(Number(30.0, "time for which a ticket is good", "s", 1, 600))
+    may: str = knob(
+        Text(
+            "none",
+            "function that says what a request without a token may do, as module:function (see access.md); none: no "
+            "function",
+            "`module:function`",
+        )
+    )
+    may_seconds: float = knob(
+        Number(
+            5.0, "time that the function may take; afterwards the request is refused", "s", 0.05, 60
+        )
+    )

@@ -21,19 +21,19 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from starlette.applications import Starlette
-from starlette.responses import Response
 
 from fastsse import InvalidField
 from fastsse._signals import on_shutdown
 from fastsse.asgi import Receive, Scope, Send
-from fastsse.broadcast.access.grants import Grant
+from fastsse.broadcast.access.grants import Grant, Verb
 from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
+from fastsse.broadcast.access.own import May
 from fastsse.broadcast.hub.bypass import BYPASS
 from fastsse.broadcast.hub.conversation import send_away
 from fastsse.broadcast.hub.hub import Hub
@@ -50,6 +50,7 @@ from fastsse.broadcast.web.answers import (
 )
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.ending import end_by_query
+from fastsse.broadcast.web.fields import Allow
 from fastsse.broadcast.web.headers import header_once
 from fastsse.broadcast.web.problems import Problem
 from fastsse.broadcast.web.publishing import publish
@@ -66,7 +67,11 @@ _KNOWN = 256  # queries whose meaning is kept
 
 
 def create_app(
-    settings: Settings | None = None, hub: Hub | None = None, *, keep_scope: KeepScope = "all"
+    settings: Settings | None = None,
+    hub: Hub | None = None,
+    *,
+    keep_scope: KeepScope = "all",
+    may: May | None = None,
 ) -> Broadcast:
     """Make the broadcast, to be served or mounted.
 
@@ -74,6 +79,7 @@ def create_app(
         settings: the knobs; when None, those of the hub, or the defaults.
         hub: the hub whose events are served; when None, a new one over the store that the settings name.
         keep_scope: see `Broadcast`.
+        may: says what a request without a token may do; see `access.own`.
 
     Raises:
         SettingError: an origin, a host, a key or a store that cannot be one, or another `keep_scope`.
@@ -81,7 +87,7 @@ def create_app(
     """
     if hub is None:
         hub = Hub(settings)
-    return Broadcast(hub.settings if settings is None else settings, hub, keep_scope)
+    return Broadcast(hub.settings if settings is None else settings, hub, keep_scope, may)
 
 
 class Broadcast:
@@ -97,6 +103,7 @@ class Broadcast:
             reads the path and the client's address, for its access log.
             ``nothing``: for an app without middlewares whose server does not look at the scope again. Granian without
             an access log is such a server.
+        may: says what a request without a token may do; see `access.own`.
 
     Attributes:
         settings: the knobs.
@@ -107,7 +114,9 @@ class Broadcast:
         SettingError: an origin, a host or a key that cannot be one, or another `keep_scope`.
     """
 
-    def __init__(self, settings: Settings, hub: Hub, keep_scope: KeepScope = "all") -> None:
+    def __init__(
+        self, settings: Settings, hub: Hub, keep_scope: KeepScope = "all", may: May | None = None
+    ) -> None:
         if keep_scope not in get_args(KeepScope):
             allowed = ", ".join(get_args(KeepScope))
             raise SettingError(f"keep_scope {keep_scope!r}: must be one of {allowed}")
@@ -115,7 +124,7 @@ class Broadcast:
         self.hub = hub
         self.keep_scope = keep_scope
         self._access = Access(settings)
-        self._guard = Guard(settings, self._access, hub.stats)
+        self._guard = Guard(settings, self._access, hub.stats, may=may)
         self._read_known = lru_cache(maxsize=_KNOWN)(
             self._read_query
         )  # many readers send one query
@@ -144,11 +153,13 @@ class Broadcast:
             return self._rest.stranger(problem, path, scope)(scope, receive, send)
         if path == EVENTS:
             if scope["method"] in ("GET", "HEAD"):
-                return self._stream(scope, receive, send)
+                if self._guard.settled(scope):
+                    return self._stream(scope, receive, send)
+                return self._stream_later(scope, receive, send)
             if scope["method"] in ("POST", "DELETE"):
                 return self._change(scope, receive, send)
         if path == TICKETS and scope["method"] == "POST":
-            return self._issue(scope)(scope, receive, send)
+            return self._issue(scope, receive, send)
         if len(path) > _LONGEST_PATH:  # the file system would be asked about each of its parts
             answer = self._rest.refuse(no_path(path), scope, self._access.headers(scope))
             return answer(scope, receive, send)
@@ -205,11 +216,27 @@ class Broadcast:
 
     # GET /events
 
-    def _stream(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def _stream_later(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a reader whose grant somebody has to be asked for."""
+        try:
+            self._access.check_reader(scope)
+            asked = self._read_query(scope["query_string"])
+            grant = await self._guard.find(scope, "subscribe", asked.topics, tickets=True)
+        except (Problem, InvalidField) as error:
+            headers = self._access.headers(scope)
+            answer = self._rest.refuse(Problem.of_error(error), scope, headers)
+            await answer(scope, receive, send)
+            return
+        await self._stream(scope, receive, send, grant)
+
+    def _stream(
+        self, scope: Scope, receive: Receive, send: Send, grant: Grant | None = None
+    ) -> Awaitable[None]:
         headers = self._access.headers(scope)
         try:
             self._access.check_reader(scope)
-            grant = self._guard.grant(scope, tickets=True)
+            if grant is None:
+                grant = self._guard.grant(scope, tickets=True)
             query = scope["query_string"]
             known = len(query) <= _SHORT and b"ticket=" not in query
             asked = self._read_known(query) if known else self._read_query(query)
@@ -231,15 +258,16 @@ class Broadcast:
         self._let_go(scope)
         return self.hub.converse(terms, receive, send, headers, outer, asked=True)
 
-    def _issue(self, scope: Scope) -> Response:
+    async def _issue(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a ticket."""
         headers = self._access.headers(scope)
         try:
-            answer = json_answer(self._guard.issue(scope, self._read_query(scope["query_string"])))
+            terms = self._read_query(scope["query_string"])
+            answer = json_answer(await self._guard.issue(scope, terms))
+            answer.raw_headers += headers
         except (Problem, InvalidField) as error:
-            return self._rest.refuse(Problem.of_error(error), scope, headers)
-        answer.raw_headers += headers
-        return answer
+            answer = self._rest.refuse(Problem.of_error(error), scope, headers)
+        await answer(scope, receive, send)
 
     def _read_query(self, query: bytes) -> Terms:
         return read_terms(query, self.settings)
@@ -259,10 +287,11 @@ class Broadcast:
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = self._access.headers(scope)
         try:
-            grant = self._guard.grant(scope)
+            verb: Verb = "end" if scope["method"] == "DELETE" else "publish"
+            allow = await self._guard.allower(scope, verb)
             if not self.hub.started:
                 raise not_started()
-            response = json_answer(await self._publish_or_end(scope, receive, grant))
+            response = json_answer(await self._publish_or_end(scope, receive, allow))
             response.raw_headers += headers
         except (Problem, InvalidField) as error:
             response = self._rest.refuse(Problem.of_error(error), scope, headers)
@@ -272,13 +301,10 @@ class Broadcast:
         await response(scope, receive, send)
 
     async def _publish_or_end(
-        self, scope: Scope, receive: Receive, grant: Grant
+        self, scope: Scope, receive: Receive, allow: Allow
     ) -> dict[str, object]:
-        allow = partial(self._guard.allow, grant)
         if scope["method"] == "DELETE":
-            self._guard.need_some(grant, "end")
             return await end_by_query(self.hub, scope["query_string"], allow)
-        self._guard.need_some(grant, "publish")
         with self._bodies.reading(scope, receive) as body:
             if self.hub.draining:
                 body.close()

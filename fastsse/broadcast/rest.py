@@ -2,6 +2,7 @@
 
     GET /health     the hub's state as JSON, for its operators; everybody else is told whether it takes readers
     GET /metrics    the hub's numbers as Prometheus text, for its operators
+    DELETE /streams ends streams of a subject, for operators
     GET /, /page/…  the live page
     OPTIONS         of every path
 
@@ -19,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from fastsse import InvalidField
 from fastsse.asgi import Headers, Scope
 from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
@@ -34,12 +36,14 @@ EVENTS = "/events"
 TICKETS = "/tickets"
 PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
 
+_STREAMS = "/streams"
 _HEALTH = "/health"
 _METRICS = "/metrics"
 _PROBED = "GET, HEAD, OPTIONS"
 _METHODS = {  # by path
     EVENTS: "DELETE, GET, HEAD, OPTIONS, POST",
     TICKETS: "OPTIONS, POST",
+    _STREAMS: "DELETE, OPTIONS",
     _HEALTH: _PROBED,
     _METRICS: _PROBED,
     "/": _PROBED,
@@ -69,6 +73,8 @@ class Rest:
             routes=[
                 Route(EVENTS, self._options, methods=["OPTIONS"]),
                 Route(TICKETS, self._options, methods=["OPTIONS"]),
+                Route(_STREAMS, self._options, methods=["OPTIONS"]),
+                Route(_STREAMS, self._end_streams, methods=["DELETE"]),
                 Route(_HEALTH, self._health, methods=["GET", "OPTIONS"]),
                 Route(_METRICS, self._numbers, methods=["GET"]),
                 Route(_METRICS, self._options, methods=["OPTIONS"]),
@@ -122,7 +128,9 @@ class Rest:
         return Response(status_code=204, headers={"Allow": _METHODS[path]})
 
     async def _health(self, request: Request) -> Response:
-        if request.method == "OPTIONS" or not self._guard.grant(request.scope).operator:
+        if request.method == "OPTIONS":
+            return self.probe(request.scope)
+        if not (await self._guard.find(request.scope, "operate", ())).operator:
             return self.probe(request.scope)
         status, code = self._state()
         answer = json_answer(self._hub.health() | {"status": status}, code)
@@ -130,9 +138,30 @@ class Rest:
         return answer
 
     async def _numbers(self, request: Request) -> Response:
-        self._guard.need_operator(self._guard.grant(request.scope))
+        self._guard.need_operator(await self._guard.find(request.scope, "operate", ()))
         text = await asyncio.to_thread(process_text) + self._metrics.text()
         answer = Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
+        answer.raw_headers += self._access.shield(request.scope)
+        return answer
+
+    async def _end_streams(self, request: Request) -> Response:
+        """End streams of a subject, of topics, or both, for an operator."""
+        if not self._guard.closed:
+            raise Problem(403, "streams are ended by an operator, and there is none without keys")
+        self._guard.need_operator(await self._guard.find(request.scope, "operate", ()))
+        given = request.query_params
+        if not set(given) <= {"subject", "topic", "reason"} or not set(given) & {
+            "subject",
+            "topic",
+        }:
+            raise Problem(400, "must name a subject or topics: subject, topic; reason is optional")
+        topics = given.getlist("topic") or None
+        reason = given.get("reason", "revoked")
+        try:
+            found = self._hub.end_streams(given.get("subject"), topics, reason=reason)
+        except InvalidField as error:
+            raise Problem.of_invalid(error) from None
+        answer = json_answer({"ended": found})
         answer.raw_headers += self._access.shield(request.scope)
         return answer
 

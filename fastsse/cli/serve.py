@@ -83,7 +83,7 @@ def _serve(given: argparse.Namespace) -> int:
     if given.workers != 1 and not shared:
         raise Failure(f"--workers {given.workers}: {_ONE_WORKER}")
     address, public = resolve(given.host)
-    if public and not settings.keys:
+    if public and not settings.keys and settings.may == "none":
         if not given.open:
             raise Failure(f"--host {given.host}: {_NO_ACCESS_CONTROL}")
         print(f"fastsse: {_OPENED.format(given.host)}", file=sys.stderr)

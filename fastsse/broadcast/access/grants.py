@@ -180,9 +180,18 @@ def read_grant(
         raise BadPattern("must be an object")
     if not given.keys() <= _MEMBERS:
         raise BadPattern(f"has a member that is none of {', '.join(sorted(_MEMBERS))}")
-    lists = {verb: _list(verb, given.get(verb, ())) for verb in _VERBS}
-    flags = {name: _flag(name, given) for name in ("labels", "operator") if name in given}
-    return Grant(**lists, **flags, subject=subject, until=until, token_id=token_id)
+    subscribe, publish, end = (_list(verb, given.get(verb, ())) for verb in _VERBS)
+    labels, operator = _flag("labels", given, True), _flag("operator", given, False)
+    return Grant(
+        subscribe,
+        publish,
+        end,
+        subject=subject,
+        until=until,
+        token_id=token_id,
+        labels=labels,
+        operator=operator,
+    )
 
 
 def _list(verb: str, value: object) -> list[str]:
@@ -193,8 +202,8 @@ def _list(verb: str, value: object) -> list[str]:
     return list(value)
 
 
-def _flag(name: str, given: Mapping[Any, Any]) -> bool:
-    value = given[name]
+def _flag(name: str, given: Mapping[Any, Any], default: bool) -> bool:
+    value = given.get(name, default)
     if not isinstance(value, bool):
         raise BadPattern(f"{name} must be true or false")
     return value

@@ -17,22 +17,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING
 
 from fastsse.asgi import Scope
-from fastsse.broadcast.access.credentials import find_credential
+from fastsse.broadcast.access.credentials import Credential, find_credential
 from fastsse.broadcast.access.grants import OPEN, BadPattern, Grant, Verb, anonymous
 from fastsse.broadcast.access.hosts import Access
+from fastsse.broadcast.access.own import May, OwnRule, load_rule
 from fastsse.broadcast.access.tickets import Tickets
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.web.problems import Problem
-from fastsse.errors import SettingError
+from fastsse.errors import SettingError, shorten
 
 if TYPE_CHECKING:
+    from fastsse.broadcast.access.remote import RemoteSet
     from fastsse.broadcast.access.tokens import Tokens
 
 __all__ = ["Guard"]
@@ -41,6 +44,7 @@ _REALM = 'Bearer realm="fastsse"'
 _NO_EXTRA = "keys need {}, which is not installed: pip install 'fastsse-core[access]'"
 _PRIVATE_RULE = "topics that begin with private/ are read with a grant alone: set keys"
 _NEEDS_KEYS = "without keys everybody may read and publish; set keys, too"
+_NO_KEYS = "the keys of the token's issuer cannot be had now; try again later"
 _DOES = {"subscribe": "read", "publish": "publish to", "end": "end"}
 
 
@@ -52,6 +56,7 @@ class Guard:
         access: the rules for origins, for requests with a cookie.
         stats: where refusals are counted.
         clock: seconds since the epoch.
+        may: the operator's own function; when None, the one that the settings name.
 
     Attributes:
         closed: there is access control.
@@ -66,14 +71,19 @@ class Guard:
         access: Access,
         stats: Stats,
         clock: Callable[[], float] = time.time,
+        may: May | None = None,
     ) -> None:
         self._access = access
         self._stats = stats
         self._cookie = settings.cookie.encode()
         self._tickets = Tickets(settings.ticket_seconds, clock)
         self._clock = clock
-        self._tokens = _tokens(settings, clock) if settings.keys else None
-        self.closed = self._tokens is not None
+        self._remote: dict[str | None, RemoteSet] = {}
+        self._tokens = _tokens(settings, clock, self._remote) if settings.keys else None
+        if may is None and settings.may != "none":
+            may = load_rule(settings.may)
+        self._own = None if may is None else OwnRule(may, settings.may_seconds)
+        self.closed = self._tokens is not None or self._own is not None
         if not self.closed and (settings.anonymous_read or settings.anonymous_publish):
             raise SettingError(f"anonymous_read and anonymous_publish: {_NEEDS_KEYS}")
         self._everybody = _everybody(settings) if self.closed else OPEN
@@ -88,33 +98,106 @@ class Guard:
             Problem: 400 for credentials that are given twice, 401 for credentials that are not good, 403 for a cookie
                 that another site's page may have sent.
         """
-        if self._tokens is None:
+        if not self.closed:
             return OPEN
         given = find_credential(scope, self._cookie, tickets=tickets)
-        if given is None:
+        if given is not None and given.kind == "ticket":
+            return self._of_ticket(given.value)
+        if given is None or self._tokens is None:
             return self._everybody
-        if given.kind == "ticket":
-            found = self._tickets.look(given.value.decode("latin-1"))
-            if found is None:
-                raise self._stranger(
-                    "ticket", "the ticket is not good, or was used: get another one"
-                )
-            return found
         if given.kind == "other":
             raise self._stranger("scheme", "the header Authorization must be: Bearer TOKEN")
         if given.place == "cookie":
             self._access.check_cookie(scope)
         return self._of_token(self._tokens, given.value)
 
-    def issue(self, scope: Scope, terms: Terms) -> dict[str, object]:
+    def settled(self, scope: Scope) -> bool:
+        """Return True when `grant` can say at once what a stream may do; otherwise `find` has to wait."""
+        if self._own is None and not self._remote:
+            return True
+        try:
+            given = find_credential(scope, self._cookie, tickets=True)
+        except Problem:
+            return True  # `grant` raises it again
+        if given is not None and given.kind == "ticket":
+            return True
+        if self._own is not None and not self._is_ours(given):
+            return False
+        return given is None or self._lacking(given) is None
+
+    async def find(
+        self, scope: Scope, verb: str, topics: tuple[str, ...], *, tickets: bool = False
+    ) -> Grant:
+        """Return what a request may do, as `grant`; ask the operator's function, or fetch a key, where that is needed.
+
+        Args:
+            verb: what the request is for: a verb of grants, or ``operate``.
+            topics: its topics, as far as they are known.
+
+        Raises:
+            Problem: as `grant`, and 503 where nobody can say now.
+        """
+        if self._own is not None or self._remote:
+            given = find_credential(scope, self._cookie, tickets=tickets)
+            of_ticket = given is not None and given.kind == "ticket"
+            if self._own is not None and not of_ticket and not self._is_ours(given):
+                return await self._own.ask(scope, verb, topics) or self._everybody
+            if given is not None and (keys := self._lacking(given)) is not None:
+                if await keys.fetch() and self._tokens is not None:
+                    self._tokens.forget()
+                if not keys.loaded:
+                    raise Problem(503, _NO_KEYS, headers={"Retry-After": "30"})
+        return self.grant(scope, tickets=tickets)
+
+    async def allower(
+        self, scope: Scope, verb: Verb
+    ) -> Callable[[Verb, tuple[str, ...]], Awaitable[None]]:
+        """Return the function that is asked for the topics of a request once they are known.
+
+        Raises:
+            Problem: as `find`; as `need` where the verb is granted for no topic at all.
+        """
+        given = find_credential(scope, self._cookie, tickets=False) if self._own else None
+        if self._own is not None and not self._is_ours(given):
+            return partial(self._ask, scope)
+        grant = await self.find(scope, verb, ())
+        self.need_some(grant, verb)
+        return partial(self._allow, grant)
+
+    async def _ask(self, scope: Scope, verb: Verb, topics: tuple[str, ...]) -> None:
+        self.need(await self.find(scope, verb, topics), verb, topics)
+
+    async def _allow(self, grant: Grant, verb: Verb, topics: tuple[str, ...]) -> None:
+        self.need(grant, verb, topics)
+
+    def _is_ours(self, given: Credential | None) -> bool:
+        """Return True for a token, where there are keys: tokens go before the operator's function."""
+        return self._tokens is not None and given is not None and given.kind == "token"
+
+    def _lacking(self, given: Credential) -> RemoteSet | None:
+        """Return the remote set that has to be fetched for a token; None where its key is there, or there is no set."""
+        from fastsse.broadcast.access.tokens import BadToken, read_header
+
+        if self._tokens is None or not self._remote or given.kind != "token":
+            return None
+        if self._tokens.known(given.value) is not None:
+            return None
+        try:
+            header = read_header(given.value)
+        except BadToken:
+            return None
+        keys = self._remote.get(header.issuer)
+        return keys if keys is not None and keys.lacks(header.key) else None
+
+    async def issue(self, scope: Scope, terms: Terms) -> dict[str, object]:
         """Make a ticket for a stream of these terms; return the answer: ``ticket``, ``seconds``, ``topics``.
 
         Raises:
             Problem: as `grant` and `need`, 503 when there are too many tickets.
         """
-        if self._tokens is None:
+        if not self.closed:
             raise Problem(404, "there are no tickets, because there is no access control: set keys")
-        grant = self.grant(scope)
+        grant = await self.find(scope, "subscribe", terms.topics)
         if not grant.known:
             raise self._refusal(grant, "to get a ticket")
         self.need_stream(grant, terms)
@@ -129,7 +212,7 @@ class Guard:
 
     def spend(self, scope: Scope) -> None:
         """Make the ticket of a request good no more, because its stream begins now."""
-        if self._tokens is None or b"ticket=" not in scope["query_string"]:
+        if not self.closed or b"ticket=" not in scope["query_string"]:
             return
         given = find_credential(scope, self._cookie, tickets=True)
         if given is not None and given.kind == "ticket":
@@ -152,10 +235,6 @@ class Guard:
         """
         if not grant.allows_some(verb):
             raise self._refusal(grant, f"to {_DOES[verb]} any topic")
-
-    async def allow(self, grant: Grant, verb: Verb, topics: tuple[str, ...]) -> None:
-        """Do as `need`, for callers that may have to wait."""
-        self.need(grant, verb, topics)
 
     def need_stream(self, grant: Grant, terms: Terms) -> None:
         """Refuse a stream whose topics or labels are not granted.
@@ -183,6 +262,12 @@ class Guard:
         """
         if not grant.operator:
             raise self._refusal(grant, "the numbers of the hub")
+
+    def _of_ticket(self, name: bytes) -> Grant:
+        found = self._tickets.look(name.decode("latin-1"))
+        if found is None:
+            raise self._stranger("ticket", "the ticket is not good, or was used: get another one")
+        return found
 
     def _of_token(self, tokens: Tokens, token: bytes) -> Grant:
         from fastsse.broadcast.access.tokens import BadToken
@@ -212,14 +297,27 @@ class Guard:
         return Problem(403, f"the grant does not allow {what}", headers={"WWW-Authenticate": told})
 
 
-def _tokens(settings: Settings, clock: Callable[[], float]) -> Tokens:
+def _tokens(
+    settings: Settings, clock: Callable[[], float], remote: dict[str | None, RemoteSet]
+) -> Tokens:
+    """Read the keys, and put the sets that have to be fetched into `remote`, by issuer."""
     try:
-        from fastsse.broadcast.access.keys import Keyring, read_keys
+        from fastsse.broadcast.access.keys import Keyring, read_keys, split_source
+        from fastsse.broadcast.access.remote import RemoteSet
         from fastsse.broadcast.access.tokens import Tokens
     except ModuleNotFoundError as error:
         raise SettingError(_NO_EXTRA.format(error.name)) from error
-    keys = [key for text in settings.keys for key in read_keys(text)]
-    return Tokens(Keyring(keys), settings.audience, settings.leeway, clock)
+    sources = [(text, *split_source(text)) for text in settings.keys]
+    local = [
+        text for text, _, source in sources if "://" not in source or source.startswith("secret:")
+    ]
+    ring = Keyring([key for text in local for key in read_keys(text)])
+    for text, issuer, source in sources:
+        if text not in local:
+            if issuer in remote or ring.all_of(issuer):
+                raise SettingError(f"keys {shorten(source)!r}: its issuer has other keys, too")
+            remote[issuer] = RemoteSet(issuer, source, ring)
+    return Tokens(ring, settings.audience, settings.leeway, clock)
 
 
 def _everybody(settings: Settings) -> Grant:

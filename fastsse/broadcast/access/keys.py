@@ -94,6 +94,10 @@ class Keyring:
         """Put other keys in the place of an issuer's."""
         self._keys[issuer] = list(keys)
 
+    def all_of(self, issuer: str | None) -> list[Key]:
+        """Return the keys of an issuer."""
+        return self._keys.get(issuer, [])
+
     def knows(self, issuer: str | None, id: str | None) -> bool:
         """Return True when an issuer has a key of this id."""
         return any(key.id == id for key in self._keys.get(issuer, ()))

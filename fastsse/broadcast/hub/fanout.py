@@ -82,6 +82,7 @@ class Fanout:
         step_sends: the pump may call the `send` of every connection, or of none; None: it depends on the `send`.
         open_streams: how many streams are open.
         expiring: the streams whose terms end at a time, and that loop time.
+        subjects: the streams whose terms have a subject, and that subject.
         open: publishes are taken.
         draining: streams are being ended, and no new one is let in.
         opened: done when the start has succeeded or failed.
@@ -103,7 +104,7 @@ class Fanout:
         "_changed", "appending", "archivist", "audiences", "burst", "closing", "delivery", "draining", "ended_at",
         "ending", "ending_topics", "expiring", "failure", "history", "jobs", "joins", "keyed", "loop", "open",
         "open_streams", "opened", "over", "places", "sender", "settings", "stalled_since", "stats", "step_sends",
-        "undo",
+        "subjects", "undo",
     )  # fmt: skip
 
     history: History
@@ -129,6 +130,7 @@ class Fanout:
         self.archivist: Archivist | None = None
         self.open_streams = 0
         self.expiring: dict[Subscriber, float] = {}
+        self.subjects: dict[Subscriber, str] = {}
         self.open = False
         self.draining = False
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -254,6 +256,8 @@ class Fanout:
         )
         if terms.until is not None:
             self.expiring[subscriber] = terms.until
+        if terms.subject is not None:
+            self.subjects[subscriber] = terms.subject
         self._enter(subscriber)
         return subscriber, opening
 
@@ -337,6 +341,7 @@ class Fanout:
             return
         self.open_streams -= 1
         self.expiring.pop(subscriber, None)
+        self.subjects.pop(subscriber, None)
         self.stats.ended[subscriber.reason] += 1
         self.delivery.forget(subscriber)
         if not self.open_streams:

@@ -51,8 +51,8 @@ class Stats:
         heartbeats: heartbeats handed to sends.
         openings: streams that began, by how: ``new``, ``resumed``, ``earliest``, ``gap``.
         ended: streams that ended, by reason: ``finished`` (all their topics have), ``disconnected``, ``lifetime``,
-            ``expired`` (their grant), ``slow``, ``shutdown``, ``closed`` (a subscription), ``filter`` (it raised),
-            ``archive`` (it could not be read).
+            ``expired`` (their grant), ``revoked``, ``slow``, ``shutdown``, ``closed`` (a subscription),
+            ``filter`` (it raised), ``archive`` (it could not be read).
         refused: streams that were not let in, by reason: ``full``, ``draining``, ``names``, ``ended`` (its
             topics have ended, and nothing is kept that it has not).
         bodies: bodies that are being read now.
