@@ -1,8 +1,8 @@
 """The ``fastsse`` command: find the subcommand, run it, and turn its outcome into an exit code.
 
-A subcommand's module is imported when its name is given: all but `serve` need the standard library, the codec and the
-client, and load neither the hub nor a framework. The module knows subcommands and exit codes; it must not know what a
-subcommand does.
+A subcommand's module is imported when its name is given: all but `serve` and `store` need the standard library, the
+codec and the client, and load neither the hub nor a framework. The module knows subcommands and exit codes; it must not
+know what a subcommand does.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from support.commands import Command, lines, subscriber
 from support.cutting import Cut, Cutting
 from support.misbehaving import Misbehaving, answer, reset, send
 from support.neighbours import need
-from support.servers import DEADLINE, Server, environment, run, serve
+from support.servers import DEADLINE, Server, environment, free_port, run, serve, wait_for
 
 from fastsse import decode
 from fastsse.cli import exchange
@@ -61,7 +62,7 @@ def numbers(count: int) -> list[str]:
 # Connections that break
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_stream_through_a_connection_that_breaks_is_published_once(
     command: Command, hub: Server, topic: str, seed: int
 ) -> None:
@@ -78,6 +79,52 @@ def test_a_stream_through_a_connection_that_breaks_is_published_once(
     assert (9000, 2) == (json.loads(done.out)["count"], len(json.loads(done.out)["ids"]))
     assert proxy.cut >= 5
     assert numbers(9000) == published(hub, topic)
+
+
+@POSIX
+@pytest.mark.long
+def test_a_hub_that_is_killed_over_a_log_that_lasts_has_each_event_once(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    port = free_port()
+    flags = ("--port", str(port), "--store", f"sqlite:///{tmp_path / 'events.db'}")
+    publisher = subprocess.Popen(
+        [sys.executable, "-m", "fastsse", "publish", f"http://127.0.0.1:{port}", "t", "--stream"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    request.addfinalizer(publisher.kill)
+    fed = threading.Event()
+    more = threading.Event()
+
+    def feed() -> None:
+        assert publisher.stdin is not None
+        with publisher.stdin as pipe:
+            for n in range(600):
+                pipe.write(b"data: %d\n\n" % n)
+                pipe.flush()
+                if n == 100:
+                    fed.set()
+                if n > 100:
+                    more.wait(0.001)
+
+    with serve(*flags) as server:
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        wait_for(fed.is_set)
+        with subscriber(server, "t", "--last-event-id", "earliest") as reader:
+            assert numbers(50) == lines(reader, 50)
+        server.signal(signal.SIGKILL, group=True)
+        server.process.wait(DEADLINE)
+    with serve(*flags) as server:
+        more.set()
+        feeder.join(DEADLINE)
+        wait_for(lambda: publisher.poll() is not None, 3 * DEADLINE)
+        out, errors = publisher.stdout, publisher.stderr
+        assert out is not None
+        assert errors is not None
+        with out, errors:
+            assert 600 == json.loads(out.read())["count"], errors.read()
+        assert numbers(600) == published(server, "t")
 
 
 @pytest.mark.parametrize("cut", [Cut(up=0), Cut(up=150), Cut(down=0), Cut(down=20)])
