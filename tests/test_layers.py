@@ -96,6 +96,7 @@ GUESTS: dict[str, set[str]] = {
     "httpx": {"compat.httpx_sse"},
     "httpx2": {"adapters.httpx2", "compat.httpx_sse"},
     "multidict": {"compat.aiohttp_sse_client"},
+    "nats": {"broadcast.stores.nats"},
     "openai": {"adapters.openai"},
     "pydantic": {"compat.fastapi"},
     "requests": {"client._requests", "compat.requests_sse", "compat.sseclient"},

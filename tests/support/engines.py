@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import functools
 import importlib.util
+import json
 import shutil
 import signal
 import socket
@@ -18,14 +19,16 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.servers import free_port
 from support.starts import STARTS, Hung, note
 from support.twins import is_set
 
-__all__ = ["ENGINES", "Engine", "Redis", "need_engine", "shared"]
+__all__ = ["ENGINES", "Engine", "Nats", "Redis", "need_engine", "shared"]
 
 _DRIVERS = "make .venv/.group-stores, or python -m pip install --group stores"
 
@@ -161,7 +164,62 @@ class Redis(Engine):
         return b""
 
 
-ENGINES: dict[str, type[Engine]] = {"redis": Redis}
+class Nats(Engine):
+    """A NATS server with JetStream, which keeps its streams in files.
+
+    Args:
+        flags: more of the command line.
+    """
+
+    program = "nats-server"
+    package = "nats-server"
+    driver = "nats"
+
+    def __init__(self, *flags: str) -> None:
+        super().__init__()
+        self._flags = flags
+
+    def command(self) -> list[str]:
+        return [
+            self.program, "--jetstream", "--store_dir", str(self.folder), "--addr", "127.0.0.1",
+            "--port", str(self.port), *self._flags,
+        ]  # fmt: skip
+
+    def url(self, namespace: str) -> str:
+        return f"nats://127.0.0.1:{self.port}?namespace={namespace}"
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return "error" not in self.ask("INFO")
+        return False
+
+    def ask(self, what: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Make a request of JetStream's API; raise OSError where no server answers."""
+        text = b"" if body is None else json.dumps(body).encode()
+        answer: dict[str, Any] = json.loads(self.publish(f"$JS.API.{what}", text))
+        return answer
+
+    def publish(self, subject: str, payload: bytes) -> bytes:
+        """Publish a message that is answered; return the answer.
+
+        Raises:
+            OSError: no server answers, or nobody listens to the subject.
+        """
+        options = json.dumps({"verbose": False, "headers": True, "no_responders": True})
+        head = f"CONNECT {options}\r\nSUB a 1\r\nPUB {subject} a {len(payload)}\r\n"
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.settimeout(5)
+            connection.sendall(head.encode() + payload + b"\r\n")
+            with connection.makefile("rb") as answers:
+                for line in answers:
+                    if line.startswith(b"MSG "):
+                        return answers.read(int(line.split()[-1]))
+                    if line.startswith((b"HMSG ", b"-ERR")):
+                        raise OSError(line.decode())
+        raise OSError("no answer")
+
+
+ENGINES: dict[str, type[Engine]] = {"nats": Nats, "redis": Redis}
 """The engines that a run of several processes is tried with, by the scheme of their stores."""
 
 

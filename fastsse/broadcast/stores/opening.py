@@ -58,7 +58,8 @@ class Address(NamedTuple):
         """
         try:
             parts = urlsplit(url)
-            _ = parts.port  # which is only read here
+            if "," not in parts.netloc:  # of several hosts, the store looks at each
+                _ = parts.port  # which is only read here
         except ValueError as error:
             raise SettingError(f"store: no URL: {error}") from None
         options: dict[str, str] = {}

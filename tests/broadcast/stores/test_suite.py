@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
-from support.engines import Redis, shared
+from support.engines import Nats, Redis, shared
 from support.stores import ArchivedStore, Recorder, ScriptedStore
 
 from fastsse import InvalidField
@@ -52,6 +52,11 @@ def sqlite_store() -> Store:
     return SqliteStore(Path(tempfile.mkdtemp(dir=FILES.name)) / "log.db", synchronous="normal")
 
 
+def nats_store() -> Store:
+    """Make a store with a log of its own in the JetStream that all tests share."""
+    return open_url(shared(Nats).url(f"suite{next(_numbers)}"))
+
+
 class Row(NamedTuple):
     """One store of the suite."""
 
@@ -75,6 +80,7 @@ STORES = {
     "documented": Row(table_store, durable=True, archive=True),
     "redis": Row(redis_store, durable=True, archive=True),
     "sqlite": Row(sqlite_store, durable=True, archive=True),
+    "nats": Row(nats_store, durable=True, archive=True),
 }
 
 
