@@ -92,6 +92,8 @@ def _server(
         loop=Loops(_loop(given.loop)),
         backlog=_BACKLOG,
         backpressure=connections,
+        # Readers of a worker that died find another one, and the log is not lost with it.
+        respawn_failed_workers=given.workers > 1,
         respawn_interval=0.0,  # the old worker has ended by then, see MainProcess.end_workers
         workers_kill_timeout=ceil(settings.drain) + _KILL,
         log_level=LogLevels(given.log_level),

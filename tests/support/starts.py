@@ -22,6 +22,7 @@ __all__ = [
     "Hung",
     "bounded",
     "children",
+    "children_of",
     "kill",
     "note",
     "notes",
@@ -126,6 +127,11 @@ async def bounded(work: Coroutine[Any, Any, Started], seconds: float) -> Started
 def children() -> set[int]:
     """Find the children of this process, where there is /proc."""
     return {pid for pid, (parent, _) in _parents().items() if parent == os.getpid()}
+
+
+def children_of(pid: int) -> set[int]:
+    """Find the children of a process, where there is /proc."""
+    return {child for child, (parent, _) in _parents().items() if parent == pid}
 
 
 def tree(roots: set[int]) -> set[int]:

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from fastsse import encode
 from fastsse.asgi import EVENT_STREAM_HEADERS, body_message, start_message
 from fastsse.broadcast.hub.joins import Join
 from fastsse.broadcast.hub.subscriber import OVER
@@ -64,8 +65,7 @@ async def converse(
     Raises:
         HubClosed, RuntimeError: the hub takes no stream now; nothing was sent.
     """
-    if fanout.nothing_left(terms):
-        await send_away(send, headers)
+    if not await _may_begin(fanout, terms, send, headers):
         return
     if outer is not None and send is outer:
         send = outer.send  # nothing stands between the hub and the server
@@ -92,6 +92,26 @@ async def send_away(send: Send, headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Answer 204, at which an EventSource comes back no more (HTML standard, "Server-sent events", 9.2.3)."""
     await send(start_message(204, [_NO_STORE, *headers]))
     await send(body_message(b"", more=False))
+
+
+async def _may_begin(
+    fanout: Fanout, terms: Terms, send: Send, headers: Iterable[tuple[bytes, bytes]]
+) -> bool:
+    """Return True when a stream can begin; otherwise its reader is answered, and sent away for good or to come back.
+
+    Where another process has told the reader more than this one knows, the store is waited for first. The hub may
+    begin to drain meanwhile: the reader then gets a stream that ends at once.
+    """
+    if fanout.shared and fanout.places.may_come(terms.last_event_id):
+        await fanout.hear_of(terms.last_event_id or "")
+        if fanout.refusal(terms) is not None:
+            await send(start_message(200, [*EVENT_STREAM_HEADERS, *headers]))
+            await send(body_message(encode(None, retry=fanout.settings.retry), more=False))
+            return False
+    if fanout.nothing_left(terms):
+        await send_away(send, headers)
+        return False
+    return True
 
 
 def _may_step(fanout: Fanout, *callables: Any) -> bool:

@@ -109,6 +109,10 @@ class Eras:
         """Write a position as the id that stands for it on the wire: ``<epoch>-<number>``."""
         return f"{self._of(position).epoch}-{self.number(position)}"
 
+    def knows(self, epoch: str) -> bool:
+        """Return True for the name of the present log, and of one before it that is remembered."""
+        return any(era.epoch == epoch for era in self._eras)
+
     def _of(self, position: int) -> _Era:
         era = self._present
         if position >= era.start:

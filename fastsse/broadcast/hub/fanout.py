@@ -32,6 +32,7 @@ from fastsse.broadcast.hub.sending import Sender
 from fastsse.broadcast.hub.subscriber import Subscriber, Taker
 from fastsse.broadcast.hub.tally import Tally, log, log_end, open_tally
 from fastsse.broadcast.stores import Archive
+from fastsse.broadcast.stores.opening import is_shared
 from fastsse.errors import FastSSEError
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ AGES = 50  # looks at which streams are too old in one lifetime: each look is li
 LOOP_CLOSED = "the hub is stopping and its event loop is closed: nothing was published"
 
 _EVER = float("inf")
+_HEARING = (
+    3.0  # seconds that the store has to tell of a place that another process has given to a reader
+)
 _LOOK = 0.25  # seconds between looks at a loop that may have been closed while a thread waits
 _ELSEWHERE = (
     "the hub runs on another event loop than this call: publish with hub.publish_threadsafe(...) from there, and "
@@ -97,14 +101,15 @@ class Fanout:
         jobs: the runs that go on.
         ending_topics: by topic, what gives its end to the store, until the store has reported that.
         ended_at: the last ends of topics, one for each second: loop time, and position in the log.
+        shared: other processes may append to the log of this hub's store.
         stalled_since: loop time since which the store's engine cannot be reached; None while it can.
     """
 
     __slots__ = (
         "_changed", "appending", "archivist", "audiences", "burst", "closing", "delivery", "draining", "ended_at",
         "ending", "ending_topics", "expiring", "failure", "history", "jobs", "joins", "keyed", "loop", "open",
-        "open_streams", "opened", "over", "places", "sender", "settings", "stalled_since", "stats", "step_sends",
-        "subjects", "undo",
+        "open_streams", "opened", "over", "places", "sender", "settings", "shared", "stalled_since", "stats",
+        "step_sends", "subjects", "undo",
     )  # fmt: skip
 
     history: History
@@ -141,6 +146,7 @@ class Fanout:
         self.undo: list[Callable[[], object]] = []
         self.appending = 0
         self.keyed = Keyed()
+        self.shared = False
         self.stalled_since: float | None = None
         self.burst = 0
         self.ended_at: deque[tuple[float, int]] = deque()
@@ -157,6 +163,7 @@ class Fanout:
         if history.ends.kept:  # from an earlier start
             self.ended_at.append((self.loop.time(), history.head))
         self.joins = JoinMaker(history, self.places, stats)
+        self.shared = is_shared(store)
         if isinstance(store, Archive):
             self.archivist = Archivist(store, history, self.places)
         self.sender = Sender(self.loop, self.joins, self.archivist, knobs.heartbeat, stats)
@@ -358,6 +365,16 @@ class Fanout:
         self.open = False
 
     # The end.
+
+    async def hear_of(self, last_event_id: str) -> None:
+        """Wait until the store has told of a place that another process has given, but no longer than `_HEARING` s.
+
+        A reader that goes from one process to another may be a few events ahead of the other one, or in a log that the
+        other one has not been told of yet.
+        """
+        end = self.loop.time() + _HEARING
+        while self.open and self.places.may_come(last_event_id) and self.loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(_HEARING / 100)
 
     def change(self) -> None:
         """Tell the task that ends this fanout: the last stream has left, or the last publish is answered."""

@@ -131,6 +131,13 @@ class Places:
             return False  # the archive may have what the history has not
         return history.before_first(topics, after) == history.head
 
+    def may_come(self, last_event_id: str | None) -> bool:
+        """Return True for an id that this process does not know, and that another process of the log may have given."""
+        match = None if last_event_id is None else _ID.fullmatch(last_event_id)
+        if match is None or not self.eras.knows(match[1]):
+            return match is not None
+        return match[1] == self.eras.epoch and self._read(match[0]) == "unknown"
+
     def _read(self, last_event_id: str) -> int | str:
         """Read a last event ID: the position that it stands for, or the reason why nobody knows that."""
         match = _ID.fullmatch(last_event_id)

@@ -94,3 +94,11 @@ def test_a_log_of_one_number_is_not_loose(number: int) -> None:
 
     assert not eras.loose
     assert (10, f"b-{number}") == (place, eras.id(place))
+
+
+def test_a_log_is_known_while_it_is_remembered() -> None:
+    eras = Eras("a")
+    for name in "bcd":
+        eras.renew(Log(name), 10)
+
+    assert [True, True, False] == [eras.knows(name) for name in "ade"]

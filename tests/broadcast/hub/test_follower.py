@@ -497,3 +497,70 @@ class TestKeys:
                 await hub.publish("a", "x", key=key)
 
             assert {"key": 1} == dict(hub.stats.events_refused)
+
+
+class SharedStore(ScriptedStore):
+    """A store whose log other processes append to, too."""
+
+    shared = True
+
+
+class TestReadersOfOtherProcesses:
+    """A reader may come from a process that the store has told more than this one."""
+
+    async def test_a_reader_that_is_ahead_waits_for_the_store(self, sends: Sends) -> None:
+        store = SharedStore()
+        async with started(store, sends) as hub:
+            store.add("a", text("had"))
+            store.hold()
+            for n in range(3):
+                store.add("a", text(str(n)))
+            asyncio.get_running_loop().call_later(0.05, store.release)
+            async with follow(hub, "a", sends=sends, last="log-3") as stream:
+                assert b"id: log-3\n" in await stream.block()
+                assert ["2"] == shown(await stream.events(1))
+
+    async def test_a_reader_of_a_log_that_this_process_was_not_told_of_yet_waits(
+        self, sends: Sends
+    ) -> None:
+        store = SharedStore()
+        async with started(store, sends) as hub:
+            store.add("a", text("old"))
+            store.hold()
+            epoch = store.renew()
+            store.add("a", text("had"))
+            store.add("a", text("new"))
+            asyncio.get_running_loop().call_later(0.05, store.release)
+            async with follow(hub, "a", sends=sends, last=f"{epoch}-1") as stream:
+                assert f"id: {epoch}-1\n".encode() in await stream.block()
+                assert ["new"] == shown(await stream.events(1))
+
+    @pytest.mark.parametrize("last", ["log-9", "other-1"])
+    async def test_nobody_waits_for_ever(
+        self, sends: Sends, last: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("fastsse.broadcast.hub.fanout._HEARING", 0.05)
+        async with started(SharedStore(), sends) as hub:
+            await hub.publish("a", "x")
+            async with follow(hub, "a", sends=sends, last=last) as stream:
+                gap, event = await stream.events(2)
+
+                assert (last, "x") == (gap.json()["from"], event.data)
+
+    @pytest.mark.parametrize("last", ["log-0", "log-1", "nonsense", "earliest"])
+    async def test_a_place_that_is_known_or_no_place_waits_for_nothing(
+        self, sends: Sends, last: str
+    ) -> None:
+        async with started(SharedStore(), sends) as hub:
+            await hub.publish("a", "x")
+
+            assert not hub._fanout.places.may_come(last)  # type: ignore[union-attr]
+
+    async def test_a_reader_that_waits_while_the_hub_drains_is_sent_back(
+        self, sends: Sends
+    ) -> None:
+        async with started(SharedStore(), sends) as hub:
+            await hub.publish("a", "x")
+            asyncio.get_running_loop().call_later(0.05, hub.drain)
+            async with follow(hub, "a", sends=sends, last="log-9") as stream:
+                assert b"retry: 2000\n\n" == await stream.block()

@@ -167,16 +167,21 @@ class RedisStore(RemoteStore):
         if link is None:
             raise OSError("the store is not open")
         found: list[Entry] = []
-        upper, newest = b"+", None
-        while len(found) <= tail:
+        upper, newest, begin = b"+", None, NOTHING
+        while len(found) <= tail and begin == NOTHING:
             count = min(self._count(_READ), tail + 1)
             page: Found = await link.call("XREVRANGE", self._stream, upper, "-", "COUNT", count)
             if not page:
                 break
             newest = newest or page[0]
-            found += [entry for id, fields in page if (entry := self._read(id, fields)) is not None]
+            for id, fields in page:
+                if is_mark(fields) and fields[1] == self._epoch.encode():
+                    begin = id  # readers may have had what is before it under other ids
+                    break
+                if (entry := self._read(id, fields)) is not None:
+                    found.append(entry)
             upper = b"(" + page[-1][0]
-        gone = await self._gone(link)
+        gone = max(await self._gone(link), position_of(begin))
         if newest is not None:
             self._seen, self._newest = newest[0], newest
             number = number_of(newest[1])
@@ -212,7 +217,7 @@ class RedisStore(RemoteStore):
         except Said:  # there is no stream yet
             return 0
 
-    # What comes.
+    # Reports.
 
     async def _listen(self) -> None:
         link, run = self._reader, b""
