@@ -89,6 +89,7 @@ GUESTS: dict[str, set[str]] = {
         "compat.aiohttp_sse_client",
     },
     "anthropic": {"adapters.anthropic"},
+    "asyncpg": {"broadcast.stores.postgresql"},
     "anyio": {"compat.sse_starlette"},
     "django": {"adapters.django"},
     "fastapi": {"compat.fastapi"},
@@ -108,6 +109,7 @@ GUESTS: dict[str, set[str]] = {
     "pytest": {"pytest_plugin"},
     "quart": {"adapters.quart"},
     "redis": {"broadcast.stores.redis"},
+    "sqlalchemy": {"broadcast.stores.postgresql"},
     "sanic": {"adapters.sanic"},
     "starlette": {
         "broadcast.web",

@@ -37,7 +37,7 @@ class Engine(ABC):
     """A server that keeps a log, on a port that stays its own over all of its starts.
 
     Attributes:
-        program: the command that runs the server.
+        program: the command that runs the server, or its path.
         package: what Debian installs for that.
         driver: the module that a store of ours imports.
         folder: where the server's data is.
@@ -51,7 +51,7 @@ class Engine(ABC):
     def __init__(self) -> None:
         self.port = free_port()
         self._root = tempfile.TemporaryDirectory(
-            prefix=f"{self.program}-", ignore_cleanup_errors=True
+            prefix=f"{Path(self.program).name}-", ignore_cleanup_errors=True
         )
         self.folder = Path(self._root.name) / "data"
         self._older = Path(self._root.name) / "older"

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 from support.engines import Nats, Redis, shared
+from support.postgres import Postgres
 from support.stores import ArchivedStore, Recorder, ScriptedStore
 
 from fastsse import InvalidField
@@ -32,7 +33,9 @@ FILES = tempfile.TemporaryDirectory()
 
 def table_store() -> Store:
     """Make the store that docs/stores.md shows, with a file of its own."""
-    [code] = re.findall(r"```python\n(.*?)```", (DOCS / "stores.md").read_text("utf-8"), re.DOTALL)
+    code, *_ = re.findall(
+        r"```python\n(.*?)```", (DOCS / "stores.md").read_text("utf-8"), re.DOTALL
+    )
     names: dict[str, Any] = {"__name__": "example"}
     exec(code, names)
     return cast("Store", names["TableStore"](str(Path(tempfile.mkdtemp(dir=FILES.name)) / "db")))
@@ -55,6 +58,11 @@ def sqlite_store() -> Store:
 def nats_store() -> Store:
     """Make a store with a log of its own in the JetStream that all tests share."""
     return open_url(shared(Nats).url(f"suite{next(_numbers)}"))
+
+
+def postgres_store() -> Store:
+    """Make a store with a log of its own in the PostgreSQL that all tests share."""
+    return open_url(shared(Postgres).url(f"suite{next(_numbers)}"))
 
 
 class Row(NamedTuple):
@@ -81,6 +89,7 @@ STORES = {
     "redis": Row(redis_store, durable=True, archive=True),
     "sqlite": Row(sqlite_store, durable=True, archive=True),
     "nats": Row(nats_store, durable=True, archive=True),
+    "postgresql": Row(postgres_store, durable=True, archive=True),
 }
 
 
