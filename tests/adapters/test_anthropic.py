@@ -254,6 +254,15 @@ class TestCopies:
         async with use_fastsse(async_client_of(server)) as client:
             assert SAID == await asay(client.with_options(timeout=30))
 
+    @pytest.mark.parametrize("name", ["AnthropicVertex", "AsyncAnthropicVertex"])
+    def test_a_copy_of_another_clouds_client_has_it(self, name: str) -> None:
+        client = getattr(anthropic, name)(region="r", project_id="p", access_token="t")
+
+        decoder = use_fastsse(client).with_options(timeout=30)._make_sse_decoder()
+
+        (event,) = decoder.iter_bytes(iter([b"\xef\xbb\xbfevent: x\ndata: \xff\n\n"]))
+        assert ("x", "\ufffd") == (event.event, event.data)
+
     def test_a_copy_keeps_the_limit(self, server: Answering) -> None:
         with use_fastsse(client_of(server), max_event_size=20) as client:
             with pytest.raises(EventTooLarge):

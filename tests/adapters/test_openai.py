@@ -161,14 +161,17 @@ class TestWhatTheSDKOffers:
     def test_its_decoder_gives_what_theirs_gives_where_theirs_is_right(
         self, ours: Any, plain: Any
     ) -> None:
-        body = b'id: 1\nretry: 5\nevent: thread.run.queued\ndata: {"id": "1"}\n\ndata: {}\n\n'
+        body = (
+            b"event: first\ndata: 1\n\n"
+            b'id: 1\nretry: 5\nevent: thread.run.queued\ndata: {"id": "1"}\n\ndata: {}\n\n'
+        )
 
         def read(client: Any) -> list[tuple[Any, ...]]:
             events = client._make_sse_decoder().iter_bytes(iter([body]))
             return [(event.event, event.data, event.id, event.retry) for event in events]
 
         assert read(plain) == read(ours)
-        assert 2 == len(read(ours))
+        assert 3 == len(read(ours))
 
     def test_an_assistants_event_keeps_its_type(self, server: Answering, ours: Any) -> None:
         server.says(RETRY + b'event: thread.run.queued\ndata: {"id": "run_1"}\n\n')
