@@ -255,6 +255,10 @@ class TestComingAgain:
 
             assert events._kwargs["timeout"].total is None
 
+    async def test_a_time_out_of_the_callers_session_is_kept(self) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=7)) as session:
+            assert "timeout" not in EventSource("http://localhost/", session=session)._kwargs
+
     async def test_204_ends_the_iteration(self) -> None:
         with Misbehaving(WELL, END) as server:
             async with source(server) as events:
@@ -285,8 +289,7 @@ class TestRefused:
         with Misbehaving([send(answer(status))]) as server:
             events = source(server)
             with pytest.raises(ConnectionError, match=str(status)) as caught:
-                await events.connect()
-            await events.close()
+                await events.connect()  # and leaves no session behind: warnings are errors
 
         assert kind is type(caught.value)
         assert sse_client.READY_STATE_CLOSED == events.ready_state

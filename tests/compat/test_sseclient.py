@@ -99,7 +99,9 @@ class TestReading:
         block = b"data: a\n\n"
         body = chunk(block) if opening is CHUNKED else block
         with Misbehaving([send(opening + body), silence()]) as server, ExitStack() as stack:
-            assert "a" == next(SSEClient(opener(server.url, stack)).events()).data
+            events = SSEClient(opener(server.url, stack)).events()
+            assert "a" == next(events).data
+            assert server.open_connections  # the server has more to say: nothing waited for its end
 
     def test_a_body_that_requests_has_read_already_is_decoded(self) -> None:
         with Misbehaving([stream(BODY)]) as server:
