@@ -34,6 +34,13 @@ class Admission(Keeping):
         may: function that says what a request without a token may do, as module:function (see access.md); none: no
             function (default: none).
         may_seconds: time that the function may take; afterwards the request is refused (default: 5 s).
+        streams_per_subject: open streams of one subject; 0: no limit (default: 100 streams).
+        streams_per_address: open streams of one address, of IPv6 of one network of 64 bits; 0: no limit, as behind a
+            proxy, where all readers have its address (default: 0 streams).
+        opens_per_second: streams that one address, and one subject, may open in a second; ten seconds' worth at once;
+            0: no limit (default: 0 streams).
+        posts_per_second: publishes, ends and tickets that one address, and one subject, may ask for in a second; ten
+            seconds' worth at once; a posted stream counts once; 0: no limit (default: 0 requests).
 
     Raises:
         SettingError: a value has another type, or is not allowed.
@@ -88,5 +95,37 @@ class Admission(Keeping):
     may_seconds: float = knob(
         Number(
             5.0, "time that the function may take; afterwards the request is refused", "s", 0.05, 60
+        )
+    )
+    streams_per_subject: int = knob(
+        Number(100, "open streams of one subject; 0: no limit", "streams", 0, 2**20)
+    )
+    streams_per_address: int = knob(
+        Number(
+            0,
+            "open streams of one address, of IPv6 of one network of 64 bits; 0: no limit, as behind a proxy, where all "
+            "readers have its address",
+            "streams",
+            0,
+            2**20,
+        )
+    )
+    opens_per_second: float = knob(
+        Number(
+            0.0,
+            "streams that one address, and one subject, may open in a second; ten seconds' worth at once; 0: no limit",
+            "streams",
+            0,
+            100_000,
+        )
+    )
+    posts_per_second: float = knob(
+        Number(
+            0.0,
+            "publishes, ends and tickets that one address, and one subject, may ask for in a second; ten seconds' "
+            "worth at once; a posted stream counts once; 0: no limit",
+            "requests",
+            0,
+            100_000,
         )
     )

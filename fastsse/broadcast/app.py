@@ -37,6 +37,7 @@ from fastsse.broadcast.access.own import May
 from fastsse.broadcast.hub.bypass import BYPASS
 from fastsse.broadcast.hub.conversation import send_away
 from fastsse.broadcast.hub.hub import Hub
+from fastsse.broadcast.hub.refusal import Refusal
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.process import heed_one_sigterm
 from fastsse.broadcast.rest import EVENTS, TICKETS, Rest, route_path
@@ -247,13 +248,17 @@ class Broadcast:
         except (Problem, InvalidField) as error:
             return self._rest.refuse(Problem.of_error(error), scope, headers)(scope, receive, send)
         terms = self._guard.put_into(terms_of_request(asked, sent, scope), grant)
-        if (refusal := self.hub.refusal(terms)) is not None:
+        refusal = self.hub.refusal(terms)
+        if refusal is None and self._guard.opens_too_often(terms):
+            refusal = Refusal.of("rate", self.hub.settings)
+        if refusal is not None:
             self.hub.stats.refused[refusal.reason] += 1
             return refusal.tell(scope, send, self.hub.settings.turn_away, headers)
         if scope["method"] == "HEAD":
             over = self.hub.nothing_left(terms)
             return send_away(send, headers) if over else send_head(send, headers)
         self._guard.spend(scope)
+        self._guard.note("subscribe", grant, terms.topics, scope)
         outer = scope.get(BYPASS)
         self._let_go(scope)
         return self.hub.converse(terms, receive, send, headers, outer, asked=True)
@@ -262,6 +267,7 @@ class Broadcast:
         """Answer with a ticket."""
         headers = self._access.headers(scope)
         try:
+            self._guard.check_address(scope)
             terms = self._read_query(scope["query_string"])
             answer = json_answer(await self._guard.issue(scope, terms))
             answer.raw_headers += headers
@@ -287,6 +293,7 @@ class Broadcast:
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = self._access.headers(scope)
         try:
+            self._guard.check_address(scope)
             verb: Verb = "end" if scope["method"] == "DELETE" else "publish"
             allow = await self._guard.allower(scope, verb)
             if not self.hub.started:

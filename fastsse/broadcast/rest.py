@@ -22,6 +22,7 @@ from starlette.routing import Mount, Route
 
 from fastsse import InvalidField
 from fastsse.asgi import Headers, Scope
+from fastsse.broadcast.access.audit import note_denied
 from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.hub.hub import Hub
@@ -102,6 +103,8 @@ class Rest:
     def refuse(self, problem: Problem, scope: Scope, headers: Headers) -> Response:
         """Answer with a problem, and count it."""
         self._hub.stats.problems[str(problem.status)] += 1
+        if problem.denied:
+            note_denied(problem.denied, scope)
         return problem_answer(problem, scope, headers)
 
     def probe(self, scope: Scope) -> Response:
@@ -148,19 +151,21 @@ class Rest:
         """End streams of a subject, of topics, or both, for an operator."""
         if not self._guard.closed:
             raise Problem(403, "streams are ended by an operator, and there is none without keys")
-        self._guard.need_operator(await self._guard.find(request.scope, "operate", ()))
+        grant = await self._guard.find(request.scope, "operate", ())
+        self._guard.need_operator(grant)
         given = request.query_params
         if not set(given) <= {"subject", "topic", "reason"} or not set(given) & {
             "subject",
             "topic",
         }:
             raise Problem(400, "must name a subject or topics: subject, topic; reason is optional")
-        topics = given.getlist("topic") or None
+        topics = tuple(given.getlist("topic")) or None
         reason = given.get("reason", "revoked")
         try:
             found = self._hub.end_streams(given.get("subject"), topics, reason=reason)
         except InvalidField as error:
             raise Problem.of_invalid(error) from None
+        self._guard.note("end_streams", grant, topics or (), request.scope)
         answer = json_answer({"ended": found})
         answer.raw_headers += self._access.shield(request.scope)
         return answer

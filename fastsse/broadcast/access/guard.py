@@ -23,11 +23,14 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from fastsse.asgi import Scope
+from fastsse.broadcast.access.audit import note_allowed
 from fastsse.broadcast.access.credentials import Credential, find_credential
 from fastsse.broadcast.access.grants import OPEN, BadPattern, Grant, Verb, anonymous
 from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.access.own import May, OwnRule, load_rule
+from fastsse.broadcast.access.quotas import Quota
 from fastsse.broadcast.access.tickets import Tickets
+from fastsse.broadcast.hub.holders import network_of
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.settings import Settings
@@ -78,6 +81,8 @@ class Guard:
         self._cookie = settings.cookie.encode()
         self._tickets = Tickets(settings.ticket_seconds, clock)
         self._clock = clock
+        self._opens = Quota(settings.opens_per_second)
+        self._posts = Quota(settings.posts_per_second)
         self._remote: dict[str | None, RemoteSet] = {}
         self._tokens = _tokens(settings, clock, self._remote) if settings.keys else None
         if may is None and settings.may != "none":
@@ -162,13 +167,47 @@ class Guard:
             return partial(self._ask, scope)
         grant = await self.find(scope, verb, ())
         self.need_some(grant, verb)
-        return partial(self._allow, grant)
+        return partial(self._allow, scope, grant)
 
     async def _ask(self, scope: Scope, verb: Verb, topics: tuple[str, ...]) -> None:
-        self.need(await self.find(scope, verb, topics), verb, topics)
+        await self._allow(scope, await self.find(scope, verb, topics), verb, topics)
 
-    async def _allow(self, grant: Grant, verb: Verb, topics: tuple[str, ...]) -> None:
+    async def _allow(self, scope: Scope, grant: Grant, verb: Verb, topics: tuple[str, ...]) -> None:
         self.need(grant, verb, topics)
+        self._check_posts(grant)
+        self.note(verb, grant, topics, scope)
+
+    def note(self, verb: str, grant: Grant, topics: tuple[str, ...], scope: Scope) -> None:
+        """Write to the audit log that a request was let in, where there is access control."""
+        if self.closed:
+            note_allowed(verb, grant.subject, topics, scope)
+
+    def check_address(self, scope: Scope) -> None:
+        """Count a request that changes something against its address, before its credentials cost any work.
+
+        Raises:
+            Problem: 429 where the address sends too many.
+        """
+        if client := scope.get("client"):
+            self._too_often(self._posts.wait(network_of(str(client[0]))))
+
+    def _check_posts(self, grant: Grant) -> None:
+        if grant.subject is not None:
+            self._too_often(self._posts.wait(f"subject {grant.subject}"))
+
+    def _too_often(self, seconds: float) -> None:
+        if seconds:
+            self._stats.denied["rate"] += 1
+            after = {"Retry-After": str(ceil(seconds))}
+            raise _marked(
+                Problem(429, "too many requests; come again later", headers=after), "rate"
+            )
+
+    def opens_too_often(self, terms: Terms) -> bool:
+        """Count a stream that opens against its address and its subject; return True where there are too many."""
+        address = terms.remote and self._opens.wait(network_of(str(terms.remote[0])))
+        subject = terms.subject and self._opens.wait(f"subject {terms.subject}")
+        return bool(address or subject)
 
     def _is_ours(self, given: Credential | None) -> bool:
         """Return True for a token, where there are keys: tokens go before the operator's function."""
@@ -201,6 +240,7 @@ class Guard:
         if not grant.known:
             raise self._refusal(grant, "to get a ticket")
         self.need_stream(grant, terms)
+        self._check_posts(grant)
         name = self._tickets.issue(grant, terms.topics)
         if name is None:
             self._stats.denied["tickets"] += 1
@@ -208,6 +248,7 @@ class Guard:
             raise Problem(
                 503, "there are too many tickets; come again later", headers={"Retry-After": after}
             )
+        self.note("ticket", grant, terms.topics, scope)
         return {"ticket": name, "seconds": self._tickets.seconds, "topics": terms.topics}
 
     def spend(self, scope: Scope) -> None:
@@ -283,18 +324,20 @@ class Guard:
     def _stranger(self, reason: str, words: str) -> Problem:
         self._stats.denied[reason] += 1
         told = f'{_REALM}, error="invalid_token", error_description="{_quotable(words)}"'
-        return Problem(401, words, headers={"WWW-Authenticate": told})
+        return _marked(Problem(401, words, headers={"WWW-Authenticate": told}), reason)
 
     def _refusal(self, grant: Grant, what: str) -> Problem:
         if not self.closed:
-            self._stats.denied["private"] += 1
-            return Problem(403, _PRIVATE_RULE)
-        if not grant.known:
-            self._stats.denied["anonymous"] += 1
-            return Problem(401, f"a token is needed {what}", headers={"WWW-Authenticate": _REALM})
-        self._stats.denied["grant"] += 1
-        told = f'{_REALM}, error="insufficient_scope"'
-        return Problem(403, f"the grant does not allow {what}", headers={"WWW-Authenticate": told})
+            reason, problem = "private", Problem(403, _PRIVATE_RULE)
+        elif not grant.known:
+            told = {"WWW-Authenticate": _REALM}
+            reason, problem = "anonymous", Problem(401, f"a token is needed {what}", headers=told)
+        else:
+            told = {"WWW-Authenticate": f'{_REALM}, error="insufficient_scope"'}
+            words = f"the grant does not allow {what}"
+            reason, problem = "grant", Problem(403, words, headers=told)
+        self._stats.denied[reason] += 1
+        return _marked(problem, reason)
 
 
 def _tokens(
@@ -330,6 +373,11 @@ def _everybody(settings: Settings) -> Grant:
         return anonymous(settings.anonymous_read, settings.anonymous_publish)
     except BadPattern as error:
         raise SettingError(f"anonymous_publish: {error}") from None
+
+
+def _marked(problem: Problem, reason: str) -> Problem:
+    problem.denied = reason
+    return problem
 
 
 def _quotable(words: str) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastsse.broadcast.hub.archive import Archivist
 from fastsse.broadcast.hub.delivery import Delivery
 from fastsse.broadcast.hub.drafts import MAX_BESIDE
+from fastsse.broadcast.hub.holders import Holders
 from fastsse.broadcast.hub.joins import JoinMaker
 from fastsse.broadcast.hub.keyed import Keyed
 from fastsse.broadcast.hub.places import Opening, Places
@@ -86,7 +87,7 @@ class Fanout:
         step_sends: the pump may call the `send` of every connection, or of none; None: it depends on the `send`.
         open_streams: how many streams are open.
         expiring: the streams whose terms end at a time, and that loop time.
-        subjects: the streams whose terms have a subject, and that subject.
+        holders: how many streams each subject and each address has.
         open: publishes are taken.
         draining: streams are being ended, and no new one is let in.
         opened: done when the start has succeeded or failed.
@@ -107,9 +108,9 @@ class Fanout:
 
     __slots__ = (
         "_changed", "appending", "archivist", "audiences", "burst", "closing", "delivery", "draining", "ended_at",
-        "ending", "ending_topics", "expiring", "failure", "history", "jobs", "joins", "keyed", "loop", "open",
-        "open_streams", "opened", "over", "places", "sender", "settings", "shared", "stalled_since", "stats",
-        "step_sends", "subjects", "undo",
+        "ending", "ending_topics", "expiring", "failure", "history", "holders", "jobs", "joins", "keyed", "loop",
+        "open", "open_streams", "opened", "over", "places", "sender", "settings", "shared", "stalled_since",
+        "stats", "step_sends", "undo",
     )  # fmt: skip
 
     history: History
@@ -135,7 +136,7 @@ class Fanout:
         self.archivist: Archivist | None = None
         self.open_streams = 0
         self.expiring: dict[Subscriber, float] = {}
-        self.subjects: dict[Subscriber, str] = {}
+        self.holders = Holders(settings)
         self.open = False
         self.draining = False
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -226,6 +227,8 @@ class Fanout:
             return Refusal.of("draining", knobs)
         if self.open_streams >= knobs.max_streams:
             return Refusal.of("full", knobs)
+        if (reason := self.holders.refusal(terms)) is not None:
+            return Refusal.of(reason, knobs)
         cost = audiences.cost(terms.topics, terms.labels, terms.filter)
         return Refusal.of("names", knobs) if audiences.size + cost > knobs.max_followed else None
 
@@ -263,8 +266,7 @@ class Fanout:
         )
         if terms.until is not None:
             self.expiring[subscriber] = terms.until
-        if terms.subject is not None:
-            self.subjects[subscriber] = terms.subject
+        self.holders.enter(subscriber, terms)
         self._enter(subscriber)
         return subscriber, opening
 
@@ -348,7 +350,7 @@ class Fanout:
             return
         self.open_streams -= 1
         self.expiring.pop(subscriber, None)
-        self.subjects.pop(subscriber, None)
+        self.holders.leave(subscriber)
         self.stats.ended[subscriber.reason] += 1
         self.delivery.forget(subscriber)
         if not self.open_streams:

@@ -2,8 +2,8 @@
 
 A hub that drains or is full has no stream for a reader. An EventSource gives up for good at any status but 200, and
 hears nothing of an answer but its event stream (HTML standard, "Server-sent events", 9.2.3). So an EventSource is
-answered with the shortest event stream there is, which names a reconnection time. Programs and people get 503,
-``Retry-After`` and a problem.
+answered with the shortest event stream there is, which names a reconnection time. Programs and people get 503 (429
+where the reader itself has too many), ``Retry-After`` and a problem.
 
 Readers that are turned away together are told different times, so that they do not come back together.
 
@@ -57,8 +57,8 @@ class Refusal(NamedTuple):
         """Make the refusal of a stream.
 
         Args:
-            reason: ``draining``, ``full`` (all streams are taken) or ``names`` (the names that streams follow take all
-                of their bytes).
+            reason: ``draining``, ``full`` (all streams are taken), ``names`` (the names that streams follow take all
+                of their bytes), ``subject``, ``address`` (it has all of its streams) or ``rate`` (opened too often).
             settings: the bounds that the words name, and the reconnection time.
         """
         words, least = _REASONS[reason]
@@ -99,7 +99,8 @@ class Refusal(NamedTuple):
             b"cache-control": b"no-store",
             b"retry-after": self.retry_after.encode(),
         }
-        return _answer(503, headers, write_details(503, self.detail))
+        status = 429 if self.reason in _THEIRS else 503
+        return _answer(status, headers, write_details(status, self.detail))
 
     async def tell(
         self,
@@ -119,7 +120,11 @@ def least_seconds(least: int, settings: Settings) -> int:
     return max(least, ceil(settings.retry / 1000))
 
 
+_THEIRS = frozenset({"subject", "address", "rate"})  # too many of one client: 429
 _REASONS = {  # in words, and the seconds to stay away at least
+    "subject": ("this subject has all of its {knobs.streams_per_subject} streams", 5),
+    "address": ("this address has all of its {knobs.streams_per_address} streams", 5),
+    "rate": ("streams are opened too often", 5),
     "draining": ("the server is stopping", 1),
     "full": ("all {knobs.max_streams} streams are taken", 5),
     "names": ("the names that readers follow take all of their {knobs.max_followed} bytes", 5),

@@ -40,7 +40,7 @@ def end_streams(
     for subscriber in tuple(fanout.audiences.members()):
         if isinstance(subscriber, Taker) or subscriber.state in OVER:
             continue
-        if subject is not None and fanout.subjects.get(subscriber) != subject:
+        if subject is not None and fanout.holders.subject_of(subscriber) != subject:
             continue
         if wanted is not None and wanted.isdisjoint(subscriber.audience.topics):
             continue

@@ -54,6 +54,9 @@ class Problem(Exception):
         self.rule = rule
         self.headers = headers or {}
         self.more = more or {}
+        self.denied = (
+            ""  # why access control refuses the request, for its log; empty for other problems
+        )
 
     def __str__(self) -> str:
         return f"{self.status} {self.detail}"

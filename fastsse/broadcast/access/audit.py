@@ -1,0 +1,52 @@
+"""The audit log: one line for each request that access control has let in, and for each that it has refused.
+
+    allowed verb=publish subject="ann" topics="chat/1" remote="192.0.2.7:4711"
+    denied reason=signature path="/events" remote="192.0.2.7:4712"
+
+Lines go to the logger ``fastsse.broadcast.audit`` at INFO. Names of clients are JSON strings in ASCII, and are
+shortened, so no name can end a line. No line has a token, a ticket or a key.
+
+The module knows lines; it must not know grants.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+
+from fastsse.asgi import Scope
+from fastsse.errors import shorten
+
+__all__ = ["note_allowed", "note_denied"]
+
+_TOPICS = 5  # names that a line shows
+_SHOWN = 64  # characters of a name
+
+_log = logging.getLogger("fastsse.broadcast.audit")
+
+
+def note_allowed(verb: str, subject: str | None, topics: Iterable[str], scope: Scope) -> None:
+    """Write that a request was let in."""
+    if _log.isEnabledFor(logging.INFO):
+        names = list(topics)
+        shown = ",".join(shorten(name, _SHOWN) for name in names[:_TOPICS])
+        more = f" more_topics={len(names) - _TOPICS}" if len(names) > _TOPICS else ""
+        line = f"verb={verb} subject={_text(subject)} topics={_text(shown)}{more}"
+        _log.info("allowed %s remote=%s", line, _text(_remote(scope)))
+
+
+def note_denied(reason: str, scope: Scope) -> None:
+    """Write that a request was refused."""
+    if _log.isEnabledFor(logging.INFO):
+        path = _text(shorten(str(scope["path"]), _SHOWN))
+        _log.info("denied reason=%s path=%s remote=%s", reason, path, _text(_remote(scope)))
+
+
+def _text(value: str | None) -> str:
+    return json.dumps(value, ensure_ascii=True)
+
+
+def _remote(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return shorten(":".join(map(str, client)), _SHOWN) if client else None
