@@ -149,7 +149,7 @@ class Redis(Engine):
         return f"redis://127.0.0.1:{self.port}/0?namespace={namespace}"
 
     def answers(self) -> bool:
-        return self.ask("PING") == b"+PONG"
+        return self.ask("PING").startswith((b"+PONG", b"-NOAUTH"))
 
     def ask(self, *command: str) -> bytes:
         """Send a command, and return the first line of the answer; nothing where no server answers."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlencode
@@ -148,11 +149,13 @@ class Place:
         if self._kind == "redis+sentinel":
             self._service, path = _service(parts)
         user, at, _ = parts.netloc.rpartition("@")
+        if re.fullmatch(r"/?|/[0-9]{1,5}", path) is None:
+            raise DriverError("the path must be the number of a database")
         url = f"{'rediss' if tls else 'redis'}://{user}{at}localhost{path}?{urlencode(rest)}"
         try:
             pool = _Pool.from_url(url)
         except (ValueError, RedisError):
-            raise DriverError("the path or an option is not one that redis-py knows") from None
+            raise DriverError("an option is not one that redis-py knows") from None
         [(host, port), *_] = self._hosts
         self._class = pool.connection_class
         self._options: dict[str, Any] = {
@@ -164,6 +167,10 @@ class Place:
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }
+        try:
+            self._class(**self._options)  # which connects to nothing
+        except (TypeError, ValueError, RedisError):
+            raise DriverError("an option is not one that redis-py knows") from None
 
     async def dial(self) -> Link:
         """Connect to the present master.
