@@ -97,13 +97,12 @@ class Table:
             raise
 
     def _append(self, group: Sequence[Append]) -> dict[int, str]:
-        head, at = self.extent.head, self.now()
+        head, at, size = self.extent.head, self.now(), 0
         rows: list[Any] = []
         keys: list[Any] = []
         places: list[int] = []
         counts: dict[int, list[Any]] = {}
         fresh: dict[str, tuple[int, bytes]] = {}
-        size = 0
         for one in group:
             draft = one.draft
             if one.key is not None:
@@ -114,9 +113,10 @@ class Table:
                 keys += (head + 1, one.key, digest)
             head += 1
             one.position = head
-            rows += (head, at, FORM, "\n".join(draft.topics), draft.block)
-            size += len(draft.block)
-            self._place(draft.topics, head, len(draft.block), places, counts)
+            topics, block = draft.topics, draft.block
+            rows += (head, at, FORM, "\n".join(topics), block)
+            size += len(block)
+            self._place(topics, head, len(block), places, counts)
         if not rows:
             self.db.execute("ROLLBACK")
             return {}
@@ -137,15 +137,16 @@ class Table:
         counts: dict[int, list[Any]],
     ) -> None:
         """Note one entry in the rows of `places` and in the counts of its topics."""
+        numbers = self._numbers
         for topic in topics:
-            number = self._numbers.get(topic) or self._number(topic)
+            number = numbers.get(topic) or self._number(topic)
             places += (number, position)
-            count = counts.get(number)
-            if count is None:
-                counts[number] = [number, topic, 1, size, 0]
-            else:
+            if number in counts:
+                count = counts[number]
                 count[2] += 1
                 count[3] += size
+            else:
+                counts[number] = [number, topic, 1, size, 0]
 
     def _commit(self, head: int, entries: int, size: int) -> None:
         extent = self.extent

@@ -1,0 +1,1 @@
+"""How fast is each store, beside a bare loop over its own driver? ``python -m benchmarks.stores``."""
