@@ -1,0 +1,1 @@
+"""The cost of access control for a reader that comes back, inside one process."""
