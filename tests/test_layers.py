@@ -108,6 +108,7 @@ GUESTS: dict[str, set[str]] = {
     "litestar": {"adapters.litestar"},
     "pytest": {"pytest_plugin"},
     "quart": {"adapters.quart"},
+    "hiredis": {"broadcast.stores.redis"},
     "redis": {"broadcast.stores.redis"},
     "sqlalchemy": {"broadcast.stores.postgresql"},
     "sanic": {"adapters.sanic"},

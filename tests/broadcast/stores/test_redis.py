@@ -242,6 +242,25 @@ class TestServerKilled:
         assert log.epoch == epochs(other)[-1]
         assert log.epoch != before
 
+    async def test_a_process_that_starts_after_a_rollback_reports_nothing_from_before(
+        self, server: Redis, opened: Open
+    ) -> None:
+        store, told = await opened(server.url("n"))
+        kept = await store.append(draft("kept"))
+        server.save()
+        await store.append(draft("gone"))
+        await told.told(2)
+        server.kill()
+        server.put_back()
+        server.start()
+        after = await store.append(draft("after"))
+
+        _, later = await opened(server.url("n"))
+
+        [(verb, to), *entries] = later.news
+        assert ("lost", [("entry", after)]) == (verb, entries)
+        assert kept < to < after  # type: ignore[operator]
+
     async def test_a_log_that_is_deleted_under_everybody_is_another_log(
         self, server: Redis, opened: Open
     ) -> None:

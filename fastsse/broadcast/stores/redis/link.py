@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlencode
 
+from hiredis import pack_command
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
@@ -29,6 +30,7 @@ __all__ = ["Argument", "Command", "DriverError", "Link", "Place", "Said"]
 _Sentinel: Any = Sentinel
 _Cluster: Any = RedisCluster
 _Pool: Any = ConnectionPool
+_pack: Any = pack_command  # in C, where redis-py's own for asyncio is not
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
@@ -86,12 +88,8 @@ class Link:
         try:
             async with asyncio.timeout(_ANSWERS + waits):
                 connection = self._connection
-                await connection.send_packed_command(
-                    connection.pack_command(*commands[0])
-                    if len(commands) == 1
-                    else connection.pack_commands(commands),
-                    check_health=False,
-                )
+                packed = b"".join(map(_pack, commands))
+                await connection.send_packed_command(packed, check_health=False)
                 return [await self._answer() for _ in commands]
         except (TimeoutError, RedisError, OSError) as error:
             await self.close()
