@@ -28,6 +28,7 @@ from typing import NamedTuple
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # as the tests have it
 
+import support.postgres  # noqa: F401 - which adds to ENGINES
 from stress.wire import Broken, open_stream, request
 from support.cluster import Hub, Publisher
 from support.engines import ENGINES, Engine

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("granian")
 
+import support.postgres  # noqa: F401 - which adds to ENGINES
 from stress.stores import ALL, KEEPS, Order, Place, Reader, Run
 from support.engines import ENGINES, Engine, need_engine
 

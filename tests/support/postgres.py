@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -77,9 +78,13 @@ class Postgres(Engine):
         super().start()
 
     def save(self) -> None:
-        """Remember the data of a killed server, for `put_back`."""
+        """Remember the data as it is now, for `put_back`; that of a server that runs by a backup."""
         shutil.rmtree(self._older, ignore_errors=True)
-        _copy(self.folder, self._older)
+        if self._process is None:
+            _copy(self.folder, self._older)
+            return
+        backup = [_program("pg_basebackup"), "-d", self.dsn, "-D", str(self._older), "-c", "fast"]
+        subprocess.run(_as_user([*backup, "--no-sync"]), check=True, cwd="/")
 
     def put_back(self) -> None:
         """Put the remembered data in place of a killed server's."""
@@ -117,6 +122,20 @@ class Postgres(Engine):
                 connection.sendall(struct.pack("!II", len(words) + 8, 3 << 16) + words)
                 return connection.recv(1) == b"R"
         return False
+
+    def pause(self) -> None:
+        """Let no process of the server go on until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the server go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        for pid in tree({self._process.pid}):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def kill(self) -> None:
         """End all processes of the server as SIGKILL does: the memory that they share is free after that."""

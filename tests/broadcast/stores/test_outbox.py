@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,7 +26,7 @@ from fastsse.broadcast.stores.postgresql import PostgresStore  # noqa: E402
 from fastsse.broadcast.stores.postgresql.outbox import MAX_BLOCK  # noqa: E402
 
 _numbers = itertools.count()
-DOCS = Path(__file__).parents[3] / "docs"
+STORES = Path(__file__).parents[3] / "docs" / "stores.md"
 
 
 def texts(told: Recorder) -> list[str]:
@@ -400,3 +401,35 @@ class TestRefused:
 
         with pytest.raises(asyncpg.UndefinedFunctionError):
             await log.store.publish_in(connection, "a", "x")
+
+
+class TestDocuments:
+    async def test_the_application_of_the_documents_tells_an_order_if_and_only_if_it_stands(
+        self, log: Log
+    ) -> None:
+        httpx2 = pytest.importorskip("httpx2")
+        pytest.importorskip("sqlalchemy")
+        pytest.importorskip("fastapi")
+        [code] = re.findall(r"```python\n(from contextlib.*?)```", STORES.read_text(), re.DOTALL)
+        code = code.replace("postgresql://user:password@db.example/app", log.dsn)
+        code = code.replace("open_url(DATABASE)", f"open_url({log.url!r})")
+        await (await log.connect()).execute(
+            "CREATE TABLE orders (id serial, customer integer, product text)"
+        )
+        names: dict[str, Any] = {"__name__": "example"}
+        exec(compile(code, "stores.md", "exec", dont_inherit=True), names)
+        app = names["app"]
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+
+        async with names["lifespan"](app), httpx2.AsyncClient(transport=transport) as client:
+            async with names["hub"].subscribe("customers/1") as events:
+                answers = [
+                    await client.post("http://h/orders", json={"customer": 1, "product": product})
+                    for product in ("tea", "unicorn", "milk")
+                ]
+                found = [await anext(events) for _ in range(2)]
+
+        assert [201, 500, 201] == [answer.status_code for answer in answers]
+        assert [("order", "1"), ("order", "3")] == [(e.event, e.data) for e in found]
+        await names["engine"].dispose()
+        await log.marked("1", "3")

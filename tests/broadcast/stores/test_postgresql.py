@@ -285,6 +285,8 @@ class TestServerKilled:
         after = [await s.append(draft(f"gone{n}"), f"k{n}") for n, (s, _) in enumerate(stores)]
 
         assert 1 == len({epochs(told)[-1] for _, told in stores})
+        _, late = await opened(server.url(name))
+        assert sorted(after) == [entry.position for entry in late.entries]
         for _, told in stores:
             found = [entry.position for entry in await told.told(7)]
             assert [first, *gone, *sorted(after)] == found

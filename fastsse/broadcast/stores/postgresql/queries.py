@@ -48,7 +48,8 @@ class Statements:
         take: the entries after a position ($1): so many ($2), and so many bytes ($3) and one entry.
         read: a page of topics ($1) after ($2) and before ($3) positions: so many bytes of blocks ($4), entries ($5).
         tail: the position before the newest entries, of which there are so many ($1).
-        floor: position of the last entry that is gone.
+        begin: position before the first entry that is reported: none from before the log had its name, because
+            readers may have had them under other ids.
         arrive, append, move, trim: calls of the functions.
     """
 
@@ -59,7 +60,7 @@ class Statements:
         self.tail = write(
             "SELECT position, at FROM :schema:.log ORDER BY position DESC OFFSET $1 LIMIT 1"
         )
-        self.floor = write("SELECT floor FROM :schema:.meta")
+        self.begin = write("SELECT greatest(floor, mark) FROM :schema:.meta")
         self.arrive = write("SELECT * FROM :schema:.arrive($1, $2, $3, $4, $5)")
         self.append = write("SELECT * FROM :schema:.append($1, $2, $3, $4, $5, $6)")
         self.move = write("SELECT :schema:.move($1)")

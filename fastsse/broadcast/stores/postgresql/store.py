@@ -122,9 +122,9 @@ class PostgresStore(RemoteStore, Outbox):
         link = self._reader
         if link is None:
             raise OSError("the store is not open")
-        [(floor,)] = await link.rows(self._sql.floor)
+        [(begin,)] = await link.rows(self._sql.begin)
         older = await link.rows(self._sql.tail, tail)
-        self._seen, self._at = older[0] if older else (floor, None)
+        self._seen, self._at = max([(begin, None), *older], key=_first)
         if self._seen:
             follower.lost(self._seen)
         while self._report(await self._fetch(link), follower):
@@ -357,6 +357,11 @@ class PostgresStore(RemoteStore, Outbox):
         whole = not full and len(rows) < _ROWS
         end = max(after, before - 1) if whole else last
         return Page([entry for entry in found if entry is not None], end, floor, epoch)
+
+
+def _first(row: Sequence[Any]) -> int:
+    position: int = row[0]
+    return position
 
 
 def _key(key: str | None) -> bytes | None:
