@@ -6,7 +6,17 @@ waits, no keys, no bounds. A store of another engine is one more row.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import functools
+import importlib.util
+import itertools
+import shutil
+import socket
 import sqlite3
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -63,8 +73,55 @@ def _bare_sqlite(path: Path, mode: str, count: int, group: int) -> float:
     return took
 
 
+_names = itertools.count()
+
+
+@functools.cache
+def _redis() -> int:
+    """Start a Redis that keeps all in memory, and return its port; the server ends with this process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--save", "", "--dir", tempfile.gettempdir()]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    atexit.register(server.wait)
+    atexit.register(server.kill)
+    for _ in range(500):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return port
+        time.sleep(0.01)
+    raise SystemExit("redis-server did not start")
+
+
+def _redis_url(_: Path) -> str:
+    return f"redis://127.0.0.1:{_redis()}/0?namespace=log{next(_names)}"
+
+
+def _bare_redis(_: Path, count: int, group: int) -> float:
+    return asyncio.run(_pipeline(f"bare{next(_names)}", count, group))
+
+
+async def _pipeline(key: str, count: int, group: int) -> float:
+    """Append by the client of redis-py, in pipelines of so many."""
+    from redis.asyncio import Redis
+
+    client = Redis(port=_redis())
+    begun = time.perf_counter()
+    for _ in range(0, count, group):
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(group):
+            pipeline.xadd(key, {"e": BLOCK})
+        await pipeline.execute()
+    took = time.perf_counter() - begun
+    await client.aclose()
+    return took
+
+
 ENGINES: list[Engine] = [
     Engine("memory", lambda _: "memory:", None),
     _sqlite("normal"),
     _sqlite("full"),
 ]
+if shutil.which("redis-server") and importlib.util.find_spec("redis") is not None:
+    ENGINES.append(Engine("Redis", _redis_url, _bare_redis))

@@ -18,6 +18,10 @@ from fastsse.broadcast.stores.redis.link import Command, Link, Place, Said
 
 __all__ = ["Pages"]
 
+_MOST = 1000  # entries that are looked at for one page, at most
+_FEWEST = 16  # entries that are looked at, at least, however large they are
+_SHARES = 256  # lists of topics whose share of the log is remembered
+
 
 class Pages:
     """The reader of a stream's past, over a link of its own.
@@ -34,21 +38,39 @@ class Pages:
         self._log = log
         self._link: Link | None = None
         self._turn = asyncio.Lock()
+        self._shares: dict[
+            tuple[str, ...], float
+        ] = {}  # of the entries looked at, those of the topics
 
     async def read(
-        self, topics: tuple[str, ...], after: int, before: int, limit: int, most: int
+        self, topics: tuple[str, ...], after: int, before: int, limit: int, usual: float
     ) -> Page:
         """Read a page, as `Archive.read` does.
 
+        As many entries of all topics are looked at as should fill the page, by what the last pages of these topics had.
+
         Args:
-            most: how many entries of all topics are looked at.
+            usual: bytes of an entry, on average.
         """
         wanted = frozenset(topics)
+        share = self._shares.pop(topics, 1.0)
+        most = max(_FEWEST, min(_MOST, int(limit / usual / share) + 1))
+        page, looked = await self._page(wanted, after, before, limit, most)
+        now = (len(page.entries) + 0.5) / (looked + 0.5)
+        self._shares[topics] = min(1.0, max(0.01, now))
+        if len(self._shares) > _SHARES:
+            del self._shares[next(iter(self._shares))]
+        return page
+
+    async def _page(
+        self, wanted: frozenset[str], after: int, before: int, limit: int, most: int
+    ) -> tuple[Page, int]:
+        """Read a page of at most so many entries, and return it with how many were looked at."""
         async with self._turn:
             epoch, gone, rows = await self._range(after, before, most)
         found: list[Entry] = []
         size = 0
-        for id, fields in rows:
+        for looked, (id, fields) in enumerate(rows, 1):
             try:
                 entry = read(id, fields)
             except Unreadable:  # counted where it was met first
@@ -57,9 +79,9 @@ class Pages:
                 found.append(entry)
                 size += len(entry.block)
                 if size >= limit:
-                    return Page(found, entry.position, gone, epoch)
+                    return Page(found, entry.position, gone, epoch), looked
         end = position_of(rows[-1][0]) if len(rows) >= most else max(after, before - 1)
-        return Page(found, end, gone, epoch)
+        return Page(found, end, gone, epoch), len(rows)
 
     async def close(self) -> None:
         """Close the link; a page that is being read raises `OSError`."""

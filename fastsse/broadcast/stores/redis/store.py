@@ -374,4 +374,4 @@ class RedisStore(RemoteStore):
 
     async def read(self, topics: tuple[str, ...], after: int, before: int, limit: int) -> Page:
         """Read a page: at most a thousand entries of all topics are looked at."""
-        return await self._pages.read(topics, after, before, limit, self._count(8 * limit))
+        return await self._pages.read(topics, after, before, limit, self._usual)
