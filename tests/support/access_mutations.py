@@ -97,7 +97,12 @@ ACCESS_MUTATIONS = [
         "not self._audience.intersection(names)",
         "False",
     ),
-    _Fault("a name may be there twice", "tokens:_once", "len(found) != len(pairs)", "False"),
+    _Fault(
+        "a name may be there twice",
+        "tokens:_parse",
+        "_READER.decode(text.decode())",
+        "json.loads(text)",
+    ),
     _Fault(
         "numbers that are none are let pass",
         "tokens:_second",
@@ -109,8 +114,8 @@ ACCESS_MUTATIONS = [
     _Fault(
         "a signature is not needed",
         "tokens:Tokens._verified",
-        "continue",
-        "return _object(token.split(b'.')[1])",
+        "if good:",
+        "if True:",
     ),
     _Fault(
         "another scheme is as good as Bearer", "guard:Guard.grant", 'given.kind == "other"', "False"
