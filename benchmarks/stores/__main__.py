@@ -20,7 +20,7 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks.stores.engines import BLOCK, ENGINES, Engine
-from fastsse.broadcast import Archive, Draft, Hub, Log, Settings, open_url
+from fastsse.broadcast import Archive, Draft, Hub, Log, Receipt, Settings, open_url
 from fastsse.broadcast.stores import Entry
 
 __all__ = ["main"]
@@ -36,7 +36,7 @@ class _Follower:
     def __init__(self) -> None:
         self.count = 0
 
-    def entry(self, _: Entry) -> None:
+    def entry(self, entry: Entry) -> None:  # noqa: ARG002 - only counted
         self.count += 1
 
     def lost(self, to: int) -> None:
@@ -98,7 +98,7 @@ async def _deliver(url: str, rate: int, count: int) -> float:
 
         reader = asyncio.ensure_future(take())
         begun = perf_counter()
-        publishes: list[asyncio.Future[object]] = []
+        publishes: list[asyncio.Future[Receipt]] = []
         for number in range(count):
             if (early := begun + number / rate - perf_counter()) > 0:
                 await asyncio.sleep(early)

@@ -45,9 +45,14 @@ def _sqlite(mode: str) -> Engine:
     def bare(folder: Path, count: int, group: int) -> float:
         return _bare_sqlite(folder / "bare.db", mode, count, group)
 
-    return Engine(
-        f"SQLite, {mode}", lambda folder: f"sqlite:///{folder}/log.db?synchronous={mode}", bare
-    )
+    def url(folder: Path) -> str:
+        return f"sqlite:///{folder}/log.db?synchronous={mode}"
+
+    return Engine(f"SQLite, {mode}", url, bare)
+
+
+def _memory(folder: Path) -> str:  # noqa: ARG001 - nothing is kept
+    return "memory:"
 
 
 def _bare_sqlite(path: Path, mode: str, count: int, group: int) -> float:
@@ -119,7 +124,7 @@ async def _pipeline(key: str, count: int, group: int) -> float:
 
 
 ENGINES: list[Engine] = [
-    Engine("memory", lambda _: "memory:", None),
+    Engine("memory", _memory, None),
     _sqlite("normal"),
     _sqlite("full"),
 ]

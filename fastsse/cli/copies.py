@@ -71,10 +71,11 @@ def entry_of(line: bytes, number: int) -> Entry | int:
     position: Any = found.get("position")
     topics: Any = found.get("topics")
     block: Any = found.get("block")
-    named = isinstance(topics, list) and topics and all(_is_name(topic) for topic in topics)
+    names: list[Any] = topics if isinstance(topics, list) else []
+    named = bool(names) and all(_is_name(name) for name in names)
     if not named or not _whole(position) or not isinstance(block, str) or not 0 < position < _MOST:
         raise Failure(f"line {number}: must have position, topics and block")
-    return Entry(position, tuple(topics), block.encode("utf-8", "replace"))
+    return Entry(position, tuple(names), block.encode("utf-8", "replace"))
 
 
 class Damage:

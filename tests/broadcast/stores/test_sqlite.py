@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def texts(entries: list[Entry]) -> list[str]:
 @asynccontextmanager
 async def opened(
     path: Path, tail: int = 100, **options: Any
-) -> AsyncIterator[tuple[SqliteStore, Recorder]]:
+) -> AsyncGenerator[tuple[SqliteStore, Recorder], None]:
     """Run a store that somebody follows."""
     store, told = SqliteStore(path, **options), Recorder()
     await store.open()
@@ -94,7 +94,7 @@ class TestUrls:
         store = open_url(url)
 
         assert isinstance(store, SqliteStore)
-        assert Path(file) == store._options.path
+        assert Path(file) == store.options.path
 
     @pytest.mark.parametrize(
         "url", ["sqlite:", "sqlite://", "sqlite:///", "sqlite://log.db", "sqlite:///:memory:"]
@@ -154,13 +154,13 @@ class TestGroups:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         groups: list[int] = []
-        append = Writer._work
+        append = Writer.work
 
         def counted(self: Any, group: Any) -> None:
             groups.append(len(group))
             append(self, group)
 
-        monkeypatch.setattr(Writer, "_work", counted)
+        monkeypatch.setattr(Writer, "work", counted)
         async with opened(path) as (store, told):
             places = await asyncio.gather(*(store.append(draft(str(n))) for n in range(500)))
 
@@ -357,12 +357,7 @@ class TestFull:
             page = await store.read(("a",), 0, head + 1, 2**30)
             assert head == len(page.entries)
 
-            assert store._writer is not None
-            await asyncio.wrap_future(
-                store._writer.call(
-                    lambda table, _: table.db.execute("PRAGMA max_page_count = 9999")
-                )
-            )
+            await store.call(lambda table, _: table.db.execute("PRAGMA max_page_count = 9999"))
             await until(lambda: told.news[-1] == ("stalled", False))
             assert head + 1 == await store.append(draft("again"))
 
@@ -570,13 +565,13 @@ class TestReading:
 
     async def test_deep_replay_of_one_topic_does_not_read_the_others(self, path: Path) -> None:
         """The plan of the query walks the topic's own index: no scan, no sorting."""
-        from fastsse.broadcast.stores.sqlite.reading import _OF_TOPIC
+        from fastsse.broadcast.stores.sqlite.reading import OF_TOPIC
 
         async with opened(path):
             pass
         with contextlib.closing(sqlite3.connect(path)) as db:
             plan = " ".join(
-                row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {_OF_TOPIC}", [1, 0, 9, 9])
+                row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {OF_TOPIC}", [1, 0, 9, 9])
             )
 
         assert "SEARCH p USING PRIMARY KEY (topic=? AND position>? AND position<?)" in plan

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +84,17 @@ class TestServe:
         assert (1, 1) == (health["head"], health["store"]["entries"])
 
     @pytest.mark.parametrize(
-        ("spoil", "words"),
+        ("junk", "words"),
         [
-            (lambda path: path.write_bytes(b"junk" * 1000), ["damaged", "move the file away"]),
-            (lambda path: path.mkdir(), ["unable to open"]),
+            (b"junk" * 1000, ["damaged", "move the file away"]),
+            (None, ["unable to open"]),
         ],
     )
     def test_a_start_that_fails_says_why_in_one_line(
-        self, tmp_path: Path, spoil: Callable[[Path], object], words: list[str]
+        self, tmp_path: Path, junk: bytes | None, words: list[str]
     ) -> None:
-        spoil(tmp_path / "log.db")
+        path = tmp_path / "log.db"
+        path.mkdir() if junk is None else path.write_bytes(junk)
 
         done = run("serve", "--port", "0", "--store", f"sqlite:///{tmp_path}/log.db")
 

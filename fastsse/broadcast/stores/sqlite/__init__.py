@@ -24,14 +24,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from fastsse.broadcast.stores import Draft, Entry, Follower, Log, Page, StoreState
 from fastsse.broadcast.stores.retention import Retention
 from fastsse.broadcast.stores.sqlite.ahead import READ, Ahead
 from fastsse.broadcast.stores.sqlite.file import Extent, Lock, Mode
 from fastsse.broadcast.stores.sqlite.reading import Reader
-from fastsse.broadcast.stores.sqlite.table import Append
+from fastsse.broadcast.stores.sqlite.table import Append, Table
+from fastsse.broadcast.stores.sqlite.trimming import Trimmer
 from fastsse.broadcast.stores.sqlite.writer import Options, Writer
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ class SqliteStore:
         retention: how much is kept; everything when None.
         keys: keys of publishes that are remembered.
         size: bytes that the file may grow to; 0: as the disk allows.
+
+    Attributes:
+        options: the file, and how it is written.
     """
 
     shared = False
@@ -92,9 +96,9 @@ class SqliteStore:
         size: int = 0,
     ) -> None:
         keep = Retention() if retention is None else retention
-        self._options = Options(Path(path), synchronous, keep, keys, size)
-        self._lock = Lock(self._options.path)
-        self._reader = Reader(self._options.path)
+        self.options = Options(Path(path), synchronous, keep, keys, size)
+        self._lock = Lock(self.options.path)
+        self._reader = Reader(self.options.path)
         self._ahead = Ahead()
         self._threads: ThreadPoolExecutor | None = None
         self._writer: Writer | None = None
@@ -129,7 +133,7 @@ class SqliteStore:
     def _take_over(self) -> Writer:
         self._lock.take()
         try:
-            self._writer = Writer(self._options, self._tell)
+            self._writer = Writer(self.options, self._tell)
         except BaseException:
             self._lock.release()
             raise
@@ -230,22 +234,21 @@ class SqliteStore:
     async def adopt(self, log: Log) -> None:
         """Take over another log's epoch and floor. As `Portable.adopt`."""
         try:
-            await self._call(lambda table, _: table.adopt(log))
+            await self.call(lambda table, _: table.adopt(log))
         except ValueError as error:
-            raise OSError(f"{self._options.path}: {error}: import into a new file") from error
+            raise OSError(f"{self.options.path}: {error}: import into a new file") from error
 
     async def put(self, entries: Iterable[Entry]) -> None:
         """Put in entries under their own positions. As `Portable.put`."""
         many = list(entries)
         try:
-            await self._call(lambda table, _: table.put(many))
+            await self.call(lambda table, _: table.put(many))
         except ValueError as error:
-            raise OSError(f"{self._options.path}: {error}") from error
+            raise OSError(f"{self.options.path}: {error}") from error
 
     async def trim(self) -> int:
         """Let go one step of what is over the retention. As `Portable.trim`."""
-        gone: int = await self._call(lambda _, trimmer: trimmer.step() + trimmer.step_round())
-        return gone
+        return await self.call(lambda _, trimmer: trimmer.step() + trimmer.step_round())
 
     # Threads.
 
@@ -254,7 +257,8 @@ class SqliteStore:
             raise OSError("the store is not open")
         return await self._loop.run_in_executor(self._threads, function)
 
-    async def _call(self, function: Callable[..., Any]) -> Any:
+    async def call(self, function: Callable[[Table, Trimmer], _Answer]) -> _Answer:
+        """Call a function on the writing thread, between two groups of appends, and return what it returns."""
         return await asyncio.wrap_future(self._require().call(function))
 
     def _require(self) -> Writer:
@@ -312,7 +316,7 @@ class SqliteStore:
         if error is not None:
             _log.warning("the store cannot be written: %s", error)
         else:
-            _log.warning("the store can be written again: %s", self._options.path)
+            _log.warning("the store can be written again: %s", self.options.path)
         if self._follower is not None:
             self._follower.stalled(self._loop.time() if self._stalled else None)
 

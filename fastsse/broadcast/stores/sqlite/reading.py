@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fastsse.broadcast.stores import Entry, Page
 from fastsse.broadcast.stores.sqlite.file import FORM, Extent, connect_reader, explain
 
-__all__ = ["Reader"]
+__all__ = ["OF_TOPIC", "Reader"]
 
 _ROWS = 4096  # entries of one page, at most
 _POSITIONS = 1024  # that a page of several topics looks at, shared among the topics
@@ -30,7 +30,7 @@ _NOTED = 1000  # unreadable entries that are told apart
 
 _log = logging.getLogger("fastsse.broadcast")
 
-_OF_TOPIC = (
+OF_TOPIC = (
     "SELECT l.position, l.form, l.topics, l.block FROM places p CROSS JOIN log l ON l.position = p.position "
     "WHERE p.topic = ? AND p.position > ? AND p.position < ? ORDER BY p.position LIMIT ?"
 )
@@ -80,7 +80,7 @@ class Reader:
                 return Page([], last, floor, epoch)
             if len(numbers) == 1:
                 rows: Iterator[_Row] = iter(
-                    db.execute(_OF_TOPIC, [numbers[0], after, before, _ROWS])
+                    db.execute(OF_TOPIC, [numbers[0], after, before, _ROWS])
                 )
                 entries, end = self._take(rows, limit, last, _ROWS)
             else:
@@ -136,7 +136,7 @@ class Reader:
             self._idle.pop().close()
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Give a connection within a transaction, to one thread at a time."""
         try:
             db = self._idle.pop()

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from fastsse.broadcast.stores import Entry
 from fastsse.broadcast.stores.retention import Retention
@@ -47,6 +47,8 @@ _ENGINE = {
     sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_READONLY,
 }  # fmt: skip
+
+_Answer = TypeVar("_Answer")
 
 Tell = Callable[[Sequence[Append], OSError | None, Sequence[Entry]], None]
 
@@ -122,9 +124,9 @@ class Writer:
             self._idle = False
             self._bell.put(None)
 
-    def call(self, function: Callable[[Table, Trimmer], Any]) -> Future[Any]:
+    def call(self, function: Callable[[Table, Trimmer], _Answer]) -> Future[_Answer]:
         """Call a function on the thread, between two groups; its outcome is that of the future."""
-        future: Future[Any] = Future()
+        future: Future[_Answer] = Future()
         self._calls.append((function, future))
         self._bell.put(None)
         return future
@@ -140,7 +142,7 @@ class Writer:
     def _run(self) -> None:
         while (group := self._take()) is not None:
             if group:
-                self._work(group)
+                self.work(group)
             with suppress(sqlite3.Error, OSError):
                 self._look_after(idle=not group)
         self._close()
@@ -164,7 +166,8 @@ class Writer:
             size += len(one.draft.block)
         return group
 
-    def _work(self, group: list[Append]) -> None:
+    def work(self, group: list[Append]) -> None:
+        """Append a group and tell what has become of it; for the thread itself."""
         try:
             self._touched.update(self._connect().append(group))
         except sqlite3.Error as error:
@@ -184,7 +187,7 @@ class Writer:
         """Append each event by itself, so that one that cannot be written takes no other with it."""
         if len(group) > 1:
             for one in group:
-                self._work([one])
+                self.work([one])
             return
         [one] = group
         one.position = 0
