@@ -330,6 +330,9 @@ class TestServerKilled:
 
         assert log.epoch == epochs(other)[-1] != before
         assert last == (await other.told(5))[-1].position
+        _, fresh_one = await opened(server.url("n"))
+        assert last > cast("int", lost(fresh_one)[0]) >= log.head
+        assert [last] == [entry.position for entry in fresh_one.entries]
 
     async def test_a_name_that_only_the_ledger_has_is_marked_by_the_next_process(
         self, server: Nats, opened: Open

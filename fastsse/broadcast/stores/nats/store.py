@@ -151,7 +151,9 @@ class NatsStore(RemoteStore):
     async def _replay(self, follower: Follower, tail: int) -> None:
         link = await self._join()
         self._extent = extent = await self._ledger.extent(link)
-        before = max(extent.floor, extent.head - tail)
+        # Readers may have had what is older than the log's name, under other ids.
+        start = 0 if self._name is None else min(self._name.start, extent.head)
+        before = max(extent.floor, extent.head - tail, start)
         self._told, self._seen = follower, before
         if before:
             follower.lost(before)
