@@ -303,10 +303,11 @@ class Run:
         for publisher in self._publishers:
             await asyncio.to_thread(publisher.stop, PATIENCE)
         await self._until_last()
+        late = [reader for reader in self._readers if reader.last_data != "last"]
         return [
-            f"reader {reader.name} has not got the last event"
-            for reader in self._readers
-            if reader.last_data != "last"
+            f"{len(late)} readers have not got the last event, such as {reader.name}, "
+            f"at {reader.last_data} after {reader.connections} connections"
+            for reader in late[:1]
         ]
 
     async def _until_last(self) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from support.servers import environment, free_port, wait_for
-from support.starts import STARTS, children_of, kill, tree
+from support.starts import STARTS, children_of
 
 __all__ = ["Hub", "Publisher"]
 
@@ -67,9 +67,9 @@ class Hub:
         return self._process.pid
 
     def kill(self) -> None:
-        """End all processes as SIGKILL does."""
+        """End all processes as SIGKILL does: by their group, so that none that is just being started is left."""
         if self._process is not None:
-            kill(tree({self._pid}))
+            os.killpg(self._pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
