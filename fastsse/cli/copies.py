@@ -71,7 +71,7 @@ def entry_of(line: bytes, number: int) -> Entry | int:
     position: Any = found.get("position")
     topics: Any = found.get("topics")
     block: Any = found.get("block")
-    names: list[Any] = topics if isinstance(topics, list) else []
+    names: list[Any] = cast("Any", topics) if isinstance(topics, list) else []
     named = bool(names) and all(_is_name(name) for name in names)
     if not named or not _whole(position) or not isinstance(block, str) or not 0 < position < _MOST:
         raise Failure(f"line {number}: must have position, topics and block")

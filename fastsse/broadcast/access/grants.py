@@ -19,7 +19,7 @@ The module knows names and patterns; it must not know tokens, keys or requests.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from fastsse.broadcast.names import is_text
 
@@ -175,7 +175,7 @@ def read_grant(
     """
     given: Mapping[Any, Any] = {}
     if isinstance(claim, Mapping):
-        given = claim
+        given = cast("Any", claim)
     elif claim is not None:
         raise BadPattern("must be an object")
     if not given.keys() <= _MEMBERS:
@@ -195,11 +195,13 @@ def read_grant(
 
 
 def _list(verb: str, value: object) -> list[str]:
-    if not isinstance(value, (list, tuple)) or len(value) > _MOST:
+    given: Any = value
+    if not isinstance(value, (list, tuple)) or len(given) > _MOST:
         raise BadPattern(f"{verb} must be a list of at most {_MOST} patterns")
-    if not all(isinstance(pattern, str) for pattern in value):
+    patterns: list[Any] = [*given]
+    if not all(isinstance(pattern, str) for pattern in patterns):
         raise BadPattern(f"{verb} must be a list of texts")
-    return list(value)
+    return patterns
 
 
 def _flag(name: str, given: Mapping[Any, Any], default: bool) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -158,13 +158,14 @@ def keys_of_set(data: bytes, issuer: str | None, *, public: bool) -> list[Key]:
         raise BadKey("must be JSON") from None
     if not isinstance(found, dict):
         raise BadKey("must be a JWK or a JWK set")
-    members = found.get("keys", [found])
-    if not isinstance(members, list) or len(members) > _MOST:
+    whole: dict[Any, Any] = cast("Any", found)
+    members: Any = whole.get("keys", [found])
+    if not isinstance(members, list) or len(cast("Any", members)) > _MOST:
         raise BadKey(f"must be a list of at most {_MOST} keys")
     keys: list[Key] = []
-    for member in members:
+    for member in cast("Any", members):
         try:
-            if public and isinstance(member, Mapping) and member.get("kty") == "oct":
+            if public and _is_secret(member):
                 raise BadKey("a secret cannot be public")
             keys.append(key_of_jwk(member, issuer))
         except BadKey:
@@ -175,6 +176,10 @@ def keys_of_set(data: bytes, issuer: str | None, *, public: bool) -> list[Key]:
     return keys
 
 
+def _is_secret(member: Any) -> bool:
+    return isinstance(member, Mapping) and cast("Any", member).get("kty") == "oct"
+
+
 def key_of_jwk(member: Any, issuer: str | None) -> Key:
     """Read one JWK (RFC 7517).
 
@@ -183,17 +188,18 @@ def key_of_jwk(member: Any, issuer: str | None) -> Key:
     """
     if not isinstance(member, Mapping):
         raise BadKey("a JWK must be an object")
-    id, algorithm, use = member.get("kid"), member.get("alg"), member.get("use", "sig")
+    jwk: Mapping[Any, Any] = cast("Any", member)
+    id, algorithm, use = jwk.get("kid"), jwk.get("alg"), jwk.get("use", "sig")
     if not isinstance(id, str | None) or len(id or "") > _LONGEST_ID:
         raise BadKey(f"kid must be a text of at most {_LONGEST_ID} characters")
     if not isinstance(algorithm, str | None):
         raise BadKey("alg must be a text")
-    operations = member.get("key_ops", ["verify"])
+    operations: Any = jwk.get("key_ops", ["verify"])
     if use != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise BadKey("must be for the use of checking signatures")
-    if member.get("kty") != "oct" and "d" in member:
+    if jwk.get("kty") != "oct" and "d" in jwk:
         raise BadKey("is private: give the hub the public key alone")
-    return Key(_material(member), id=id, issuer=issuer, algorithm=algorithm)
+    return Key(_material(jwk), id=id, issuer=issuer, algorithm=algorithm)
 
 
 def _material(member: Mapping[Any, Any]) -> Any:

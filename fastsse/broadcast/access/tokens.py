@@ -26,7 +26,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import jwt
 
@@ -204,8 +204,10 @@ class Tokens:
             if self._audience:
                 raise BadToken("audience")
             return
-        names = [given] if isinstance(given, str) else given
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not isinstance(given, (str, list)):
+            raise BadToken("claims", "aud must be a text, or a list of texts")
+        names: list[Any] = [given] if isinstance(given, str) else cast("Any", given)
+        if not all(isinstance(name, str) for name in names):
             raise BadToken("claims", "aud must be a text, or a list of texts")
         if not self._audience.intersection(names):
             raise BadToken("audience")
@@ -233,7 +235,7 @@ def _parse(text: bytes) -> dict[str, Any]:
         raise BadToken("claims") from None
     if not isinstance(found, dict):
         raise BadToken("claims")
-    return found
+    return cast("dict[str, Any]", found)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

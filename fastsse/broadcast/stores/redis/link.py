@@ -13,10 +13,10 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlencode
 
-from hiredis import pack_command
+import hiredis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
@@ -30,7 +30,7 @@ __all__ = ["Argument", "Command", "DriverError", "Link", "Place", "Said"]
 _Sentinel: Any = Sentinel
 _Cluster: Any = RedisCluster
 _Pool: Any = ConnectionPool
-_pack: Any = pack_command  # in C, where redis-py's own for asyncio is not
+_pack = cast("Any", hiredis).pack_command  # in C, where redis-py's own for asyncio is not
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
