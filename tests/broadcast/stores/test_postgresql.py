@@ -463,6 +463,24 @@ class TestServerRefuses:
         with pytest.raises(StoreUnusable, match="later release"):
             await open_url(calm.url(name)).open()
 
+    async def test_a_store_closes_while_one_of_its_chores_fails(
+        self, calm: Postgres, name: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, _ = await opened(calm.url(name))
+        begun = asyncio.Event()
+
+        async def fail() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise OSError("contact was lost in that moment")
+
+        monkeypatch.setattr(store, "_let_go", fail)
+        async with asyncio.timeout(DEADLINE):
+            await begun.wait()
+            await store.close()
+
     async def test_functions_of_an_earlier_release_are_replaced(
         self, calm: Postgres, name: str, opened: Open
     ) -> None:

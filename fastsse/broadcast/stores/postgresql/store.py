@@ -145,6 +145,11 @@ class PostgresStore(RemoteStore, Outbox):
                 for work in (self._take_news(link), self._move_outbox(), self._let_go()):
                     group.create_task(work)
         except BaseExceptionGroup as errors:
+            task = asyncio.current_task()
+            if (
+                task is not None and task.cancelling()
+            ):  # by `close`: a group that has errors forgets that
+                raise asyncio.CancelledError from errors
             raise next((e for e in errors.exceptions if isinstance(e, OSError)), errors) from errors
         finally:
             reader, self._reader = self._reader, None
