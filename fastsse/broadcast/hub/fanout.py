@@ -57,9 +57,10 @@ AGES = 50  # looks at which streams are too old in one lifetime: each look is li
 LOOP_CLOSED = "the hub is stopping and its event loop is closed: nothing was published"
 
 _EVER = float("inf")
-_HEARING = (
-    3.0  # seconds that the store has to tell of a place that another process has given to a reader
-)
+# Seconds that the store has to tell of a place that another process has given to a reader. A store that has lost
+# contact tries again after 5 s at the latest, and the reader's own process may be back before others.
+_HEARING = 8.0
+_HEARD = 0.03  # seconds between two looks for it
 _LOOK = 0.25  # seconds between looks at a loop that may have been closed while a thread waits
 _ELSEWHERE = (
     "the hub runs on another event loop than this call: publish with hub.publish_threadsafe(...) from there, and "
@@ -376,7 +377,7 @@ class Fanout:
         """
         end = self.loop.time() + _HEARING
         while self.open and self.places.may_come(last_event_id) and self.loop.time() < end:  # noqa: ASYNC110
-            await asyncio.sleep(_HEARING / 100)
+            await asyncio.sleep(_HEARD)
 
     def change(self) -> None:
         """Tell the task that ends this fanout: the last stream has left, or the last publish is answered."""
