@@ -10,7 +10,7 @@ import pytest
 from fastsse.broadcast import Keep, MemoryStore, Retention, SettingError, Settings, open_url
 from fastsse.broadcast.stores.opening import SCHEMES, Address, is_shared
 
-DRIVERS = {"redis": "redis", "nats": "nats", "postgresql": "psycopg"}
+DRIVERS = {"redis": "redis", "nats": "nats", "postgresql": "asyncpg"}
 
 
 def test_memory_is_the_store_that_nothing_else_is_asked_for() -> None:

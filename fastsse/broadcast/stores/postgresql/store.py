@@ -145,10 +145,9 @@ class PostgresStore(RemoteStore, Outbox):
                 for work in (self._take_news(link), self._move_outbox(), self._let_go()):
                     group.create_task(work)
         except BaseExceptionGroup as errors:
-            task = asyncio.current_task()
-            if (
-                task is not None and task.cancelling()
-            ):  # by `close`: a group that has errors forgets that
+            # A group that has errors forgets that it was cancelled, too. `Task.cancelling` cannot tell: before
+            # Python 3.13 it goes on counting the group's own cancellation.
+            if self._bell is None:
                 raise asyncio.CancelledError from errors
             raise next((e for e in errors.exceptions if isinstance(e, OSError)), errors) from errors
         finally:
