@@ -176,12 +176,15 @@ class Trial:
     async def _cut(self) -> None:
         """Cut a connection of a reader now and then."""
         connection = await asyncpg.connect(self.dsn)
-        while True:
-            await asyncio.sleep(self.random.uniform(0.05, 0.5))
-            store = self.random.choice(self.readers)[0]
-            if store._reader is not None:
-                await connection.execute(f"SELECT pg_terminate_backend({store._reader.pid})")
-                self.cuts += 1
+        try:
+            while True:
+                await asyncio.sleep(self.random.uniform(0.05, 0.5))
+                store = self.random.choice(self.readers)[0]
+                if store._reader is not None:
+                    await connection.execute(f"SELECT pg_terminate_backend({store._reader.pid})")
+                    self.cuts += 1
+        finally:
+            connection.terminate()
 
     async def _poll(self) -> None:
         """Read the table by position alone, as quickly as it goes."""
@@ -189,11 +192,14 @@ class Trial:
         schema = self.url.rpartition("=")[2]
         sql = f"SELECT position, entry FROM {schema}.log WHERE position > $1 ORDER BY position LIMIT 1000"
         seen = 0
-        while True:
-            rows = await connection.fetch(sql, seen)
-            for seen, entry in rows:  # noqa: B007 - the last one counts
-                self.polled.append(_name(entry))
-            await asyncio.sleep(0)
+        try:
+            while True:
+                rows = await connection.fetch(sql, seen)
+                for seen, entry in rows:  # noqa: B007 - the last one counts
+                    self.polled.append(_name(entry))
+                await asyncio.sleep(0)
+        finally:
+            connection.terminate()
 
     # The check.
 

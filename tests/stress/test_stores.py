@@ -6,6 +6,7 @@ Ten minutes of it are ``python tests/stress/stores.py --seconds 600``.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from array import array
 
@@ -20,6 +21,9 @@ from support.engines import ENGINES, Engine, need_engine
 pytestmark = pytest.mark.timeout(400)
 
 
+# Readers that are thrown off while they connect leave sockets of this process to the collector. The hubs, which are
+# tested, are other processes.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ENGINES.values(), ids=ENGINES)
 @pytest.mark.parametrize("faults", [KEEPS, ALL], ids=["keeps", "loses"])
@@ -29,6 +33,7 @@ def test_every_reader_has_every_event_once_or_is_told(
     need_engine(kind)
 
     outcome = asyncio.run(Run(kind(), 1, readers=40).run(5.0, 1000, faults))
+    gc.collect()  # here, and not in another test
 
     assert [] == outcome.faults
     assert outcome.events >= 1000
