@@ -8,12 +8,13 @@ import inspect
 import os
 import subprocess
 import sys
+import tomllib
 from functools import cached_property
 from pathlib import Path
 from types import FunctionType, ModuleType
 
 import pytest
-from support.sources import SOURCES
+from support.sources import PACKAGE, SOURCES
 
 import fastsse
 
@@ -208,3 +209,13 @@ def test_every_module_can_be_imported_alone() -> None:
         if said != "imported" and not (said.startswith("needs ") and "fastsse" not in said)
     }
     assert {} == failed
+
+
+def test_every_package_goes_into_a_wheel() -> None:
+    project = PACKAGE.parent / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("the package is installed: its project is not here")
+    listed = tomllib.loads(project.read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("__init__.py")}
+
+    assert {".".join(folder.parts) for folder in folders} == set(listed)

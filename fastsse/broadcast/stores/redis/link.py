@@ -22,7 +22,18 @@ from redis.asyncio.connection import ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 __all__ = ["Argument", "Command", "DriverError", "Link", "Place", "Said"]
 
@@ -31,6 +42,17 @@ _Sentinel: Any = Sentinel
 _Cluster: Any = RedisCluster
 _Pool: Any = ConnectionPool
 _pack = cast("Any", hiredis).pack_command  # in C, where redis-py's own for asyncio is not
+
+_FIRST_WORDS: dict[type[Exception], str] = {  # a class stands before the one that it extends
+    NoScriptError: "NOSCRIPT",
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+    MovedError: "MOVED",
+    AskError: "ASK",
+    TryAgainError: "TRYAGAIN",
+    MasterDownError: "MASTERDOWN",
+    ClusterDownError: "CLUSTERDOWN",
+}
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
@@ -108,10 +130,11 @@ class Link:
 
 
 def _said(error: ResponseError) -> Said:
-    """Translate an answer that is an error; redis-py keeps the first word of some apart from their text."""
+    """Translate an answer that is an error; redis-py takes the first word of some away, and earlier ones forget it."""
     code, text = getattr(error, "status_code", None), str(error)
     if not isinstance(code, str):
-        code = text.partition(" ")[0]
+        known = (word for kind, word in _FIRST_WORDS.items() if isinstance(error, kind))
+        code = next(known, text.partition(" ")[0])
     return Said(code, text)
 
 
