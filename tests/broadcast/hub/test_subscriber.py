@@ -43,7 +43,7 @@ def put(subscriber: Subscriber, position: int, size: int = 10) -> None:
     audience.total_bytes += size
 
 
-# Nobody else assigns its fields.
+# No other module assigns the fields of a subscriber.
 
 
 def assigned(path: Path) -> Iterator[str]:

@@ -70,7 +70,7 @@ class Said(OSError):
 
 
 class NoStream(ConnectionError):
-    """Nobody listens to a subject: there is no such stream, or no JetStream."""
+    """A subject has no listener: there is no such stream, or no JetStream."""
 
 
 class Link:
