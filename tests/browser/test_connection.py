@@ -148,7 +148,8 @@ async def test_an_archive_that_cannot_be_read_is_said_and_the_page_comes_back(
     open_page: Any, server: Server, topic: str
 ) -> None:
     page = await open_page(server, path="/")
-    body, headers = ": fastsse\nid: log-1\n\n: archive\n\n", {"Content-Type": "text/event-stream"}
+    body = ": fastsse\nid: log-1\nretry: 9000\n\n: archive\n\n"
+    headers = {"Content-Type": "text/event-stream"}
     await page.route("**/events?*", lambda route: route.fulfill(body=body, headers=headers))
 
     await page.get_by_label("Follow a topic").fill(topic)
@@ -159,6 +160,29 @@ async def test_an_archive_that_cannot_be_read_is_said_and_the_page_comes_back(
     await page.unroute("**/events?*")
     await page.get_by_role("button", name="Retry now").click()
     await expect(page.locator("#state-word")).to_have_text("open")
+
+
+async def test_a_retry_that_is_pressed_twice_or_late_does_not_disconnect(
+    open_page: Any, server: Server, topic: str
+) -> None:
+    page = await open_page(server, path="/")
+    headers = {"Content-Type": "text/event-stream"}
+    await page.route(
+        "**/events?*", lambda route: route.fulfill(body="retry: 9000\n\n", headers=headers)
+    )
+    await page.get_by_label("Follow a topic").fill(topic)
+    await page.get_by_label("Follow a topic").press("Enter")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
+    await page.unroute("**/events?*")
+
+    await page.locator("#connection-action").evaluate(
+        "button => { button.click(); button.click() }"
+    )
+
+    await expect(page.locator("#state-word")).to_have_text("open")
+    await page.wait_for_timeout(600)
+    await page.get_by_role("button", name="Disconnect").click()
+    await expect(page.locator("#state-word")).to_have_text("stopped")
 
 
 async def test_silence_is_noticed_by_a_page_that_never_heard_a_heartbeat(

@@ -3,6 +3,7 @@
 import { cut } from "../stream/text.js";
 
 const LONG = 4000; // ms of connecting after which we say what may be in the way
+const REACTION = 500; // ms in which a press is still meant for what the button said before
 
 const FACTS = ["last-event-id", "events-total", "reconnects", "gaps", "heard"];
 
@@ -26,6 +27,7 @@ export class StatusView {
   #counts;
   #state = { name: "idle" };
   #since = Date.now();
+  #turnedAt = -Infinity; // when "Retry now" last became "Disconnect"
   #heardAt = null; // when anything came: an event, a label, a heartbeat
   #reconnects = 0;
   #gaps = 0;
@@ -40,15 +42,17 @@ export class StatusView {
   constructor(actions, counts) {
     this.#counts = counts;
     this.#action.addEventListener("click", () => {
-      if (this.#state.name === "waiting") actions.retryNow();
-      else if (this.#state.name === "open" || this.#state.name === "connecting") actions.stop();
-      else actions.reopen();
+      const does = ACTIONS[this.#state.name];
+      if (does === "Retry now") actions.retryNow();
+      else if (does !== "Disconnect") actions.reopen();
+      else if (performance.now() - this.#turnedAt > REACTION) actions.stop(); // else: a second click, or a late one
     });
     setInterval(() => this.#tick(), 250);
   }
 
   /** @param {import("../stream/connection.js").State} state */
   show(state) {
+    if (this.#state.name === "waiting" && ACTIONS[state.name] === "Disconnect") this.#turnedAt = performance.now();
     this.#state = state;
     this.#since = Date.now();
     if (state.again) this.#put("reconnects", ++this.#reconnects);
