@@ -34,6 +34,7 @@ from fastsse.broadcast import (
 from fastsse.broadcast.names import Pattern
 from fastsse.broadcast.stores import sqlite as module
 from fastsse.broadcast.stores.sqlite import SqliteStore
+from fastsse.broadcast.stores.sqlite.appends import GROUP, GROUP_BYTES
 from fastsse.broadcast.stores.sqlite.writer import Writer
 
 DEADLINE = 30.0  # s
@@ -156,9 +157,9 @@ class TestGroups:
         groups: list[int] = []
         append = Writer.work
 
-        def counted(self: Any, group: Any) -> None:
-            groups.append(len(group))
-            append(self, group)
+        def counted(self: Any, some: Any) -> None:
+            groups.append(sum(len(group.items) for group in some))
+            append(self, some)
 
         monkeypatch.setattr(Writer, "work", counted)
         async with opened(path) as (store, told):
@@ -193,6 +194,76 @@ class TestGroups:
         assert [1, 2] == [answers[0], answers[2]]
         assert isinstance(answers[1], OSError)
         assert ["x", "y"] == texts(told.entries)
+
+    async def test_a_turn_with_more_than_a_transaction_takes_keeps_its_order(
+        self, path: Path
+    ) -> None:
+        many = 2 * GROUP + 100
+        async with opened(path) as (store, told):
+            tasks = [asyncio.ensure_future(store.append(draft(str(n)))) for n in range(many)]
+            await asyncio.sleep(0)
+            queued = store.state().queued
+            places = await asyncio.gather(*tasks)
+
+            assert 0 == store.state().queued
+        assert many == queued
+        assert list(range(1, many + 1)) == places
+        assert [str(n) for n in range(many)] == texts(told.entries)
+
+    async def test_a_turn_of_more_bytes_than_a_transaction_takes_keeps_its_order(
+        self, path: Path
+    ) -> None:
+        blocks = [bytes([48 + n]) * (GROUP_BYTES // 3) for n in range(10)]
+        async with opened(path) as (store, told):
+            await asyncio.gather(*(store.append(Draft(("a",), block)) for block in blocks))
+
+        assert blocks == [entry.block for entry in told.entries]
+
+    @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 100_000])
+    async def test_a_block_of_any_size_is_read_as_it_was_appended(
+        self, path: Path, size: int
+    ) -> None:
+        block = bytes(n % 256 for n in range(size))
+        async with opened(path) as (store, told):
+            await store.append(Draft(("a", "b"), block))
+            page = await store.read(("b",), 0, 2, 100)
+
+        for entry in (told.entries[0], page.entries[0]):
+            assert (1, ("a", "b"), block, bytes) == (
+                entry.position, entry.topics, entry.block, type(entry.block)
+            )  # fmt: skip
+
+    async def test_a_topic_that_comes_between_others_has_all_of_its_places(
+        self, path: Path
+    ) -> None:
+        names = [("a",), ("b", "a"), ("c",), ("a", "c", "b"), ("b",)] * 60
+        async with opened(path) as (store, _):
+            await asyncio.gather(*(store.append(Draft(some, b"data: x\n\n")) for some in names))
+            for topic in "abc":
+                page = await store.read((topic,), 0, 1000, 10**6)
+                having = [at for at, some in enumerate(names, 1) if topic in some]
+                assert having == [entry.position for entry in page.entries]
+                where = f"FROM topics WHERE name = '{topic}'"
+                assert len(having) == ask(path, f"SELECT entries {where}")
+                assert 9 * len(having) == ask(path, f"SELECT bytes {where}")
+
+    async def test_what_was_written_singly_before_the_file_was_full_is_told(
+        self, path: Path
+    ) -> None:
+        async with opened(path, size=400_000) as (store, told):
+            odd: Any = Draft(("\ud800",), b"data: odd\n\n")
+            large = Draft(("a",), b"data: " + b"x" * 500_000 + b"\n\n")
+            answers = await asyncio.gather(
+                store.append(draft("x")), store.append(odd), store.append(large), store.append(draft("y")),
+                return_exceptions=True,
+            )  # fmt: skip
+
+            assert [1, OSError, StorageFull, StorageFull] == [
+                answers[0], *(type(answer) for answer in answers[1:])
+            ]  # fmt: skip
+            await until(lambda: ("stalled", False) in told.news)
+            assert 2 == await store.append(draft("z"))
+        assert ["x", "z"] == texts(told.entries)
 
     async def test_a_publisher_that_was_cancelled_leaves_its_event(self, path: Path) -> None:
         async with opened(path) as (store, told):
@@ -375,6 +446,7 @@ class TestFull:
 import asyncio, resource, sys
 from fastsse.broadcast import Draft
 from fastsse.broadcast.stores.sqlite import SqliteStore
+from fastsse.broadcast.stores.sqlite.appends import GROUP, GROUP_BYTES
 from fastsse.broadcast.stores.sqlite.writer import Writer
 
 async def main():

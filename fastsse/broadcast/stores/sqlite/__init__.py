@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from fastsse.broadcast.stores import Draft, Entry, Follower, Log, Page, StoreState
 from fastsse.broadcast.stores.retention import Retention
 from fastsse.broadcast.stores.sqlite.ahead import READ, Ahead
+from fastsse.broadcast.stores.sqlite.appends import GROUP, GROUP_BYTES, Append, Group
 from fastsse.broadcast.stores.sqlite.file import Extent, Lock, Mode
 from fastsse.broadcast.stores.sqlite.reading import Reader
-from fastsse.broadcast.stores.sqlite.table import Append, Table
+from fastsse.broadcast.stores.sqlite.table import Table
 from fastsse.broadcast.stores.sqlite.trimming import Trimmer
 from fastsse.broadcast.stores.sqlite.writer import Options, Writer
 
@@ -51,23 +52,6 @@ _READERS = 2  # threads that read pages
 _log = logging.getLogger("fastsse.broadcast")
 
 _Answer = TypeVar("_Answer")
-
-
-class _Waiting(Append):
-    """An append with those who wait for it."""
-
-    __slots__ = ("future", "since")
-
-    def __init__(
-        self, draft: Draft, key: str | None, future: asyncio.Future[int], since: float
-    ) -> None:
-        self.draft = draft  # all of `Append.__init__`, without a call
-        self.key = key
-        self.position = 0
-        self.known = False
-        self.error = None
-        self.future = future
-        self.since = since
 
 
 class SqliteStore:
@@ -106,9 +90,10 @@ class SqliteStore:
         self._follower: Follower | None = None
         self._reported = 0  # position of the last entry that the follower knows the fate of
         self._head = 0  # position of the last entry that the loop has been told of
-        self._waiting: deque[_Waiting] = deque()  # all appends without an answer, in order
+        self._gathering: Group | None = None  # takes the appends of this turn of the loop
+        self._waiting: deque[Group] = deque()  # handed over, and without an answer, in order
+        self._waiting_count = 0
         self._waiting_bytes = 0
-        self._rung = False
         self._seen: Extent | None = None  # of a log that is only read
         self._watch: asyncio.TimerHandle | None = None
         self._stalled = False
@@ -165,25 +150,49 @@ class SqliteStore:
             StorageFull: the disk, or the file's bound, has no room.
             OSError: the file cannot be written, too much waits for it, or it has not answered in time.
         """
-        writer, size = self._require(), len(draft.block)
-        waiting, loop = self._waiting, self._loop
-        assert loop is not None
-        if waiting and (len(waiting) >= _QUEUE or self._waiting_bytes + size > _QUEUE_BYTES):
-            raise OSError(f"{len(waiting)} appends wait for the disk: too many")
-        one = _Waiting(draft, key, loop.create_future(), loop.time())
-        waiting.append(one)
-        self._waiting_bytes += size
-        writer.put(one)
-        if not self._rung:
-            self._rung = True
-            loop.call_soon(self._ring, writer)
+        size = len(draft.block)
+        group = self._gathering
+        if group is None or len(group.items) >= group.most or group.size + size > group.most_bytes:
+            group = self._gather(size)
+        assert self._loop is not None
+        future: asyncio.Future[int] = self._loop.create_future()
+        group.items.append(Append(draft, key, future))
+        group.size += size
+        return await future
+
+    def _gather(self, size: int) -> Group:
+        """Begin another group, which is handed over when the loop's turn ends; the first append has `size` bytes.
+
+        Raises:
+            OSError: the store is not open, or too much waits.
+        """
+        self._hand_over()
+        self._require()
+        assert self._loop is not None
+        loop = self._loop
+        most, most_bytes = _QUEUE - self._waiting_count, _QUEUE_BYTES - self._waiting_bytes
+        if self._waiting and (most <= 0 or size > most_bytes):
+            raise OSError(f"{self._waiting_count} appends wait for the disk: too many")
+        group = Group(loop.time(), min(GROUP, most), min(GROUP_BYTES, most_bytes))
+        self._gathering = group
+        loop.call_soon(self._hand_over)
         if self._watch is None:
             self._watch = loop.call_later(_PATIENCE, self._look)
-        return await one.future
+        return group
+
+    def _hand_over(self) -> None:
+        """Give what this turn has gathered to the thread that writes."""
+        group, self._gathering = self._gathering, None
+        if group is not None and self._writer is not None:
+            self._waiting.append(group)
+            self._waiting_count += len(group.items)
+            self._waiting_bytes += group.size
+            self._writer.put(group)
 
     async def close(self) -> None:
         """Finish what waits, and let the file go."""
         self._follower = None
+        self._hand_over()
         writer, self._writer = self._writer, None
         threads, self._threads = self._threads, None
         if writer is not None:
@@ -221,7 +230,9 @@ class SqliteStore:
 
     def state(self) -> StoreState:
         """Return the numbers as they are now."""
-        queued, odd = len(self._waiting), self._reader.unreadable
+        queued, odd = self._waiting_count, self._reader.unreadable
+        if self._gathering is not None:
+            queued += len(self._gathering.items)
         extent = self._seen if self._writer is None else self._writer.extent
         if extent is None:
             return StoreState("sqlite", queued, unreadable=odd)
@@ -266,41 +277,44 @@ class SqliteStore:
             raise OSError("the store is not open")
         return self._writer
 
-    def _ring(self, writer: Writer) -> None:
-        self._rung = False
-        writer.ring()
-
     def _tell(
-        self, group: Sequence[Append], error: OSError | None, entries: Sequence[Entry]
+        self, groups: Sequence[Group], error: OSError | None, entries: Sequence[Entry]
     ) -> None:
-        """Take the outcome of a group to the loop; called on the writer's thread."""
+        """Take the outcome of some groups to the loop; called on the writer's thread."""
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            waiting = cast("Sequence[_Waiting]", group)
-            self._loop.call_soon_threadsafe(self._told, waiting, error, entries)
+            self._loop.call_soon_threadsafe(self._told, groups, error, entries)
 
     def _told(
-        self, group: Sequence[_Waiting], error: OSError | None, entries: Sequence[Entry]
+        self, groups: Sequence[Group], error: OSError | None, entries: Sequence[Entry]
     ) -> None:
-        """Report the entries of a group, and answer its appends."""
+        """Report the entries of some groups, and answer their appends."""
         for entry in entries:
             self._report(entry)
         if (error is not None) is not self._stalled:
             self._note(error)
-        waiting, report = self._waiting, self._report
-        for one in group:
-            draft, future = one.draft, one.future
-            if waiting and waiting[0] is one:  # otherwise the store was closed meanwhile
+        waiting = self._waiting
+        for group in groups:
+            if waiting and waiting[0] is group:  # otherwise the store was closed meanwhile
                 waiting.popleft()
-                self._waiting_bytes -= len(draft.block)
-            failure = error or one.error
-            if failure is None:
-                if not one.known:
-                    report(Entry(one.position, draft.topics, draft.block))
+                self._waiting_count -= len(group.items)
+                self._waiting_bytes -= group.size
+            self._answer(group.items, error)
+
+    def _answer(self, items: list[Append], error: OSError | None) -> None:
+        report = self._report
+        for one in items:
+            outcome, future = one.outcome, one.future
+            if type(outcome) is Entry:
+                report(outcome)
                 if not future.done():
-                    future.set_result(one.position)
-            elif not future.done():
-                future.set_exception(failure)
+                    future.set_result(outcome.position)
+            elif future.done():
+                continue
+            elif type(outcome) is int:
+                future.set_result(outcome)
+            else:
+                future.set_exception(cast("Exception", outcome or error))
 
     def _report(self, entry: Entry) -> None:
         self._head = position = entry.position
@@ -326,12 +340,12 @@ class SqliteStore:
         if not self._waiting or self._loop is None:
             return
         late = self._loop.time() - _PATIENCE
-        for one in self._waiting:
-            if one.since > late:
+        for group in self._waiting:
+            if group.since > late:
                 break
-            if not one.future.done():
+            for future in group.unanswered():
                 error = OSError(f"the disk has not answered within {_PATIENCE:g} s")
-                one.future.set_exception(error)
+                future.set_exception(error)
                 self._note(error)
         pause = max(0.1, self._waiting[0].since - late)
         self._watch = self._loop.call_later(pause, self._look)
@@ -341,11 +355,14 @@ class SqliteStore:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        waiting, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
+        waiting, self._waiting = self._waiting, deque()
+        self._waiting_count = self._waiting_bytes = 0
         self._stalled = False
-        for one in waiting:
-            if not one.future.done() and one.future.get_loop() is asyncio.get_running_loop():
-                one.future.set_exception(OSError("the store was closed"))
+        if self._loop is not asyncio.get_running_loop():
+            return
+        for group in waiting:
+            for future in group.unanswered():
+                future.set_exception(OSError("the store was closed"))
 
 
 def from_url(address: Address, retention: Retention) -> SqliteStore:

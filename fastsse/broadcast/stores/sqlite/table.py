@@ -9,6 +9,11 @@
 A group is one transaction. Rows of a group are put in by few statements of many rows, because Python's lock changes
 hands at every statement, and a busy event loop would hold it for milliseconds each time.
 
+Three things make a row cheap, each by a profile. Values that all rows of a group share are bound once. A block is bound
+as a bytearray: `sqlite3` binds that, str, int and float as they are, and looks for an adapter of anything else, which
+for bytes costs more than a copy of an event. And a statement keeps no journal of its own (``OR FAIL``), since after a
+failure the whole transaction is undone.
+
 The module knows SQL; it must not know threads, event loops or who waits for an append.
 """
 
@@ -16,47 +21,106 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import cache
+from itertools import chain, repeat
+from typing import Any, NamedTuple
 
-from fastsse.broadcast.stores import Draft, Entry, KeyReused, Log
+from fastsse.broadcast.stores import Entry, KeyReused, Log
 from fastsse.broadcast.stores.memory import digest_of
+from fastsse.broadcast.stores.sqlite.appends import Append, forget_outcomes
 from fastsse.broadcast.stores.sqlite.file import FORM, Extent
 
-__all__ = ["Append", "Table", "clock"]
+__all__ = ["Table", "clock"]
 
-_GROUPS = (256, 64, 16, 4, 1)  # rows of one statement
+_MANY = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # of one statement
+_COPIED = 4096  # bytes of a block that is bound as a copy
 _NAMES = 50_000  # numbers of topics that are remembered
-_UPSERT = " ON CONFLICT DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes"
 _PROBE = 65_536  # bytes that a file must have room for before it counts as having room
-
-
-class Append:
-    """One event on its way into the log.
-
-    Attributes:
-        draft: the event.
-        key: of its publish.
-        position: its place; 0 before it has one.
-        known: the key was known: nothing was appended, and `position` is that of the first publish.
-        error: what stands against it alone.
-    """
-
-    __slots__ = ("draft", "error", "key", "known", "position")
-
-    def __init__(self, draft: Draft, key: str | None) -> None:
-        self.draft = draft
-        self.key = key
-        self.position = 0
-        self.known = False
-        self.error: Exception | None = None
 
 
 def clock() -> Callable[[], int]:
     """Make a clock of milliseconds since 1970 that no later setting of the system's clock moves."""
     offset = time.time() - time.monotonic()
     return lambda: int(1000 * (offset + time.monotonic()))
+
+
+class _Form(NamedTuple):
+    """A way to put rows into a table.
+
+    Attributes:
+        table: its name.
+        width: values that each row has of its own.
+        first: the first row of a statement. A value ``?1`` is shared by all rows, and the row's own are numbered then.
+        later: each further row.
+        rest: what follows the rows.
+    """
+
+    table: str
+    width: int
+    first: str
+    later: str
+    rest: str = ""
+
+
+_UPSERT = " ON CONFLICT DO UPDATE SET entries = entries + excluded.entries, bytes = bytes + excluded.bytes"
+_LOG = _Form("log", 3, f"(?2, ?1, {FORM}, ?3, ?4)", f"(?, ?1, {FORM}, ?, ?)")
+_PLACES = _Form("places", 2, "(?, ?)", "(?, ?)")
+_TOPICS = _Form("topics", 4, "(?, ?, ?, ?, 0)", "(?, ?, ?, ?, 0)", _UPSERT)
+_KEYS = _Form("keys", 3, "(?, ?, ?)", "(?, ?, ?)")
+
+
+@cache
+def _statement(form: _Form, rows: int) -> str:
+    """Write the statement that puts in so many rows."""
+    values = ",".join([form.first, *[form.later] * (rows - 1)])
+    return f"INSERT OR FAIL INTO {form.table} VALUES {values}{form.rest}"
+
+
+class _Share:
+    """The part of some entries that is of one topic: the topic's number, positions, and bytes of blocks."""
+
+    __slots__ = ("number", "positions", "size")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.positions: list[int] = []
+        self.size = 0
+
+
+class _Rows:
+    """Entries as rows of the tables.
+
+    Args:
+        number: gives the number of a topic.
+
+    Attributes:
+        log: position, topics and block of each entry, one after the other without a border.
+        shares: what each topic has of them, by its name.
+        size: bytes of all blocks.
+    """
+
+    __slots__ = ("_number", "log", "shares", "size")
+
+    def __init__(self, number: Callable[[str], int]) -> None:
+        self._number = number
+        self.log: list[Any] = []
+        self.shares: dict[str, _Share] = {}
+        self.size = 0
+
+    def add(self, position: int, topics: tuple[str, ...], block: bytes) -> None:
+        """Note one entry."""
+        size = len(block)
+        self.size += size
+        names = topics[0] if len(topics) == 1 else "\n".join(topics)
+        self.log += (position, names, bytearray(block) if size <= _COPIED else block)
+        for topic in topics:
+            share = self.shares.get(topic)
+            if share is None:
+                share = self.shares[topic] = _Share(self._number(topic))
+            share.positions.append(position)
+            share.size += size
 
 
 class Table:
@@ -93,15 +157,15 @@ class Table:
         try:
             return self._append(group)
         except BaseException:
+            forget_outcomes(group)
             self.roll_back()
             raise
 
     def _append(self, group: Sequence[Append]) -> dict[int, str]:
-        head, at, size = self.extent.head, self.now(), 0
-        rows: list[Any] = []
+        head = before = self.extent.head
+        rows = _Rows(self._number)
+        add = rows.add
         keys: list[Any] = []
-        places: list[int] = []
-        counts: dict[int, list[Any]] = {}
         fresh: dict[str, tuple[int, bytes]] = {}
         for one in group:
             draft = one.draft
@@ -112,41 +176,16 @@ class Table:
                 fresh[one.key] = head + 1, digest
                 keys += (head + 1, one.key, digest)
             head += 1
-            one.position = head
-            topics, block = draft.topics, draft.block
-            rows += (head, at, FORM, "\n".join(topics), block)
-            size += len(block)
-            self._place(topics, head, len(block), places, counts)
-        if not rows:
+            one.outcome = Entry(head, draft.topics, draft.block)
+            add(head, draft.topics, draft.block)
+        if head == before:
             self.db.execute("ROLLBACK")
             return {}
-        self._insert("log", 5, rows)
-        self._insert("places", 2, places)
-        self._insert("topics", 5, [part for row in counts.values() for part in row], _UPSERT)
+        self._insert_rows(rows)
         more_keys = self._insert_keys(keys) if keys else 0
-        self._commit(head, len(rows) // 5, size)
+        self._commit(head, head - before, rows.size)
         self._keys += more_keys
-        return {number: row[1] for number, row in counts.items()}
-
-    def _place(
-        self,
-        topics: Iterable[str],
-        position: int,
-        size: int,
-        places: list[int],
-        counts: dict[int, list[Any]],
-    ) -> None:
-        """Note one entry in the rows of `places` and in the counts of its topics."""
-        numbers = self._numbers
-        for topic in topics:
-            number = numbers.get(topic) or self._number(topic)
-            places += (number, position)
-            if number in counts:
-                count = counts[number]
-                count[2] += 1
-                count[3] += size
-            else:
-                counts[number] = [number, topic, 1, size, 0]
+        return {share.number: topic for topic, share in rows.shares.items()}
 
     def _commit(self, head: int, entries: int, size: int) -> None:
         extent = self.extent
@@ -159,21 +198,30 @@ class Table:
         extent.entries += entries
         extent.bytes += size
 
-    def _insert(self, table: str, width: int, flat: Sequence[Any], rest: str = "") -> None:
+    def _insert_rows(self, rows: _Rows) -> None:
+        """Put in entries, their places, and what they add to the numbers of their topics."""
+        self._insert(_LOG, rows.log, [self.now()])
+        places: list[int] = []
+        topics: list[Any] = []
+        for topic, share in rows.shares.items():
+            places += chain.from_iterable(zip(repeat(share.number), share.positions))
+            topics += (share.number, topic, len(share.positions), share.size)
+        self._insert(_PLACES, places)
+        self._insert(_TOPICS, topics)
+
+    def _insert(self, form: _Form, flat: Sequence[Any], shared: Sequence[Any] = ()) -> None:
         """Put in rows, given one after the other without a border."""
-        start, end = 0, len(flat)
-        row = f"({','.join('?' * width)})"
-        for rows in _GROUPS:
-            step = rows * width
-            while end - start >= step:
-                values = ",".join([row] * rows)
-                self.db.execute(
-                    f"INSERT INTO {table} VALUES {values}{rest}", flat[start : start + step]
-                )
-                start += step
+        start, left, width = 0, len(flat) // form.width, form.width
+        for rows in _MANY:
+            while left >= rows:
+                end = start + rows * width
+                self.db.execute(_statement(form, rows), [*shared, *flat[start:end]])
+                start, left = end, left - rows
 
     def _number(self, topic: str) -> int:
         """Return the number of a topic, another one for a topic that is new."""
+        if (known := self._numbers.get(topic)) is not None:
+            return known
         if len(self._numbers) >= _NAMES:
             self._numbers.clear()
         found = self.db.execute("SELECT topic FROM topics WHERE name = ?", [topic]).fetchone()
@@ -199,15 +247,12 @@ class Table:
         )
         if found is None:
             return False
-        one.known = True
-        one.position = found[0]
-        if found[1] != digest:
-            one.error = KeyReused(one.key)
+        one.outcome = int(found[0]) if found[1] == digest else KeyReused(one.key)
         return True
 
     def _insert_keys(self, keys: list[Any]) -> int:
         """Remember keys, and forget the oldest beyond the bound; return how many more there are."""
-        self._insert("keys", 3, keys)
+        self._insert(_KEYS, keys)
         more = len(keys) // 3
         over = self._keys + more - self._most_keys
         if over > 0:
@@ -240,25 +285,18 @@ class Table:
             ValueError: a position is not after the one before.
             sqlite3.Error: nothing was put in.
         """
-        at, size = self.now(), 0
         [head] = self.db.execute("SELECT max(position) FROM log").fetchone()
         head = head or self.extent.floor
-        rows: list[Any] = []
-        places: list[int] = []
-        counts: dict[int, list[Any]] = {}
+        rows = _Rows(self._number)
         self.db.execute("BEGIN IMMEDIATE")
         try:
             for one in entries:
                 if one.position <= head:
                     raise ValueError(f"position {one.position} does not follow {head}")
                 head = one.position
-                rows += (head, at, FORM, "\n".join(one.topics), one.block)
-                size += len(one.block)
-                self._place(one.topics, head, len(one.block), places, counts)
-            self._insert("log", 5, rows)
-            self._insert("places", 2, places)
-            self._insert("topics", 5, [part for row in counts.values() for part in row], _UPSERT)
-            self._commit(max(head, self.extent.head), len(rows) // 5, size)
+                rows.add(head, one.topics, one.block)
+            self._insert_rows(rows)
+            self._commit(max(head, self.extent.head), len(entries), rows.size)
         except BaseException:
             self.roll_back()
             raise

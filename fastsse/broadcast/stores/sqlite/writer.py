@@ -1,10 +1,10 @@
 """The one thread that writes: whatever waits for it is one transaction, and is acknowledged by one call on the loop.
 
-    append ──► waiting ──► a group ──► commit ──► tell(group)          the loop reports entries and answers appends
-                             └─ fails ─► tell(group, error)            and looks once a second if it could again
+    put ──► groups that wait ──► some of them ──► commit ──► tell(groups)     the loop reports entries, answers appends
+                                    └─ fails ─► tell(groups, error)           and looks once a second if it could again
 
-While a commit is on its way to the disk, what comes meanwhile gathers and is the next group. Between two groups the
-thread lets entries go that are over the retention, a step at a time.
+While a commit is on its way to the disk, groups that come meanwhile wait, and the next commit takes as many of them as
+make `GROUP` appends. Between two commits the thread lets entries go that are over the retention, a step at a time.
 
 After an error of the disk the connection is closed, and another one is opened for the next group. Entries that the file
 then has beyond those that were acknowledged are told, too: a commit may have succeeded although nobody was told so.
@@ -27,15 +27,14 @@ from typing import Any, TypeVar
 
 from fastsse.broadcast.stores import Entry
 from fastsse.broadcast.stores.retention import Retention
+from fastsse.broadcast.stores.sqlite.appends import GROUP, GROUP_BYTES, Append, Group
 from fastsse.broadcast.stores.sqlite.file import Extent, Mode, connect, explain
 from fastsse.broadcast.stores.sqlite.reading import Reader
-from fastsse.broadcast.stores.sqlite.table import Append, Table
+from fastsse.broadcast.stores.sqlite.table import Table
 from fastsse.broadcast.stores.sqlite.trimming import SLACK, Trimmer
 
 __all__ = ["Options", "Writer"]
 
-_GROUP = 1024  # appends of one transaction
-_GROUP_BYTES = 8 * 2**20  # of their blocks, and one block more
 _SECOND = 1.0  # s between two looks at ages, or at an engine that has failed
 _SOON = 0.05  # s without an append after which the log counts as idle, and bounds are kept exactly
 _TOUCHED = 4096  # topics whose bounds wait for an idle moment
@@ -50,7 +49,7 @@ _ENGINE = {
 
 _Answer = TypeVar("_Answer")
 
-Tell = Callable[[Sequence[Append], OSError | None, Sequence[Entry]], None]
+Tell = Callable[[Sequence[Group], OSError | None, Sequence[Entry]], None]
 
 
 class Options:
@@ -79,7 +78,7 @@ class Writer:
 
     Args:
         options: the file and how it is written.
-        tell: called on this thread after each group: the group, the error or None, and entries that nobody waits for.
+        tell: called on this thread after each commit: the groups, the error or None, and entries that nobody waits for.
 
     Attributes:
         extent: the log as it was committed last.
@@ -91,7 +90,7 @@ class Writer:
     def __init__(self, options: Options, tell: Tell) -> None:
         self._options = options
         self._tell = tell
-        self._waiting: deque[Append] = deque()
+        self._waiting: deque[Group] = deque()
         self._calls: deque[tuple[Callable[[Table, Trimmer], Any], Future[Any]]] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._idle = False
@@ -114,12 +113,9 @@ class Writer:
 
     # For the other side.
 
-    def put(self, one: Append) -> None:
-        """Give an append to the thread, which may begin with it at once; `ring` makes sure that it does."""
-        self._waiting.append(one)
-
-    def ring(self) -> None:
-        """Wake the thread if it sleeps."""
+    def put(self, group: Group) -> None:
+        """Give a group to the thread, and wake the thread if it sleeps. Nobody adds to the group from now on."""
+        self._waiting.append(group)
         if self._idle:
             self._idle = False
             self._bell.put(None)
@@ -140,15 +136,15 @@ class Writer:
     # The thread.
 
     def _run(self) -> None:
-        while (group := self._take()) is not None:
-            if group:
-                self.work(group)
+        while (groups := self._take()) is not None:
+            if groups:
+                self.work(groups)
             with suppress(sqlite3.Error, OSError):
-                self._look_after(idle=not group)
+                self._look_after(idle=not groups)
         self._close()
 
-    def _take(self) -> list[Append] | None:
-        """Take what waits, as one group; empty after a pause without anything; None at the end."""
+    def _take(self) -> list[Group] | None:
+        """Take what one transaction has of the groups that wait; nothing after a pause without any; None at the end."""
         waiting = self._waiting
         if not waiting and not self._calls:
             if self._stopping:
@@ -158,50 +154,65 @@ class Writer:
                 with suppress(Empty):
                     self._bell.get(timeout=self._pause)
             self._idle = False
-        group: list[Append] = []
-        size = 0
-        while waiting and len(group) < _GROUP and size < _GROUP_BYTES:
-            one = waiting.popleft()
-            group.append(one)
-            size += len(one.draft.block)
-        return group
+        groups: list[Group] = []
+        count = size = 0
+        while (
+            waiting
+            and size < GROUP_BYTES
+            and (not groups or count + len(waiting[0].items) <= GROUP)
+        ):
+            group = waiting.popleft()
+            groups.append(group)
+            count += len(group.items)
+            size += group.size
+        return groups
 
-    def work(self, group: list[Append]) -> None:
-        """Append a group and tell what has become of it; for the thread itself."""
+    def work(self, groups: Sequence[Group]) -> None:
+        """Append groups in one transaction, and tell what has become of them; for the thread itself."""
+        items = groups[0].items if len(groups) == 1 else [one for g in groups for one in g.items]
         try:
-            self._touched.update(self._connect().append(group))
+            self._touched.update(self._connect().append(items))
         except sqlite3.Error as error:
             if _code(error) in _ENGINE:
-                self._fail(group, explain(error, self._options.path))
+                self._fail(groups, explain(error, self._options.path))
             else:
-                self._work_singly(group, error)
+                self._work_singly(groups, items, error)
         except OSError as error:
-            self._fail(group, error)
+            self._fail(groups, error)
         except Exception as error:
-            self._work_singly(group, error)
+            self._work_singly(groups, items, error)
         else:
             self._failing = False
-            self._tell(group, None, ())
+            self._tell(groups, None, ())
 
-    def _work_singly(self, group: list[Append], error: Exception) -> None:
+    def _work_singly(
+        self, groups: Sequence[Group], items: Sequence[Append], error: Exception
+    ) -> None:
         """Append each event by itself, so that one that cannot be written takes no other with it."""
-        if len(group) > 1:
-            for one in group:
-                self.work([one])
-            return
-        [one] = group
-        one.position = 0
-        one.error = error if isinstance(error, OSError) else OSError(f"cannot be appended: {error}")
-        self._tell(group, None, ())
+        for one in items:
+            try:
+                if len(items) > 1:
+                    self._touched.update(self._connect().append([one]))
+                else:
+                    one.outcome = _refusal(error)
+            except sqlite3.Error as reason:
+                if _code(reason) in _ENGINE:  # what was appended before is told all the same
+                    self._fail(groups, explain(reason, self._options.path))
+                    return
+                one.outcome = _refusal(reason)
+            except Exception as reason:
+                one.outcome = _refusal(reason)
+        self._failing = False
+        self._tell(groups, None, ())
 
-    def _fail(self, group: Sequence[Append], error: OSError) -> None:
+    def _fail(self, groups: Sequence[Group], error: OSError) -> None:
         """Tell of an engine that has failed; after anything but a full disk, begin with another connection."""
         self._failing = True
         if self._table is not None and error.errno is None:
             with suppress(sqlite3.Error):
                 self._table.db.close()
             self._table = None
-        self._tell(group, error, ())
+        self._tell(groups, error, ())
 
     def _connect(self) -> Table:
         """Return the table; open the file again after a failure, and tell what it has that nobody knows of.
@@ -282,6 +293,11 @@ class Writer:
             table.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with suppress(sqlite3.Error):
             table.db.close()
+
+
+def _refusal(error: Exception) -> OSError:
+    """Make the error of an append that something stands against, and against no other."""
+    return error if isinstance(error, OSError) else OSError(f"cannot be appended: {error}")
 
 
 def _code(error: sqlite3.Error) -> int:
