@@ -20,9 +20,8 @@ from fastsse._text import LineSeparators, Surrogates, mend
 from fastsse.errors import BlockTooLarge, EventTooLarge, InvalidField, LineTooLong
 
 if TYPE_CHECKING:
-    from typing_extensions import (
-        Buffer,
-    )  # in collections.abc from 3.12 on; never imported at run time
+    # In collections.abc from 3.12 on; never imported at run time.
+    from typing_extensions import Buffer
 
 __all__ = [
     "DEFAULT_MAX_BLOCK_SIZE",

@@ -37,9 +37,8 @@ from fastsse.asgi import Message, Receive, Send, body_message
 
 __all__ = ["CLEANUP", "FAREWELL", "JOIN", "Connection", "Manner", "OnClose", "tell_closed"]
 
-JOIN = (
-    2**16
-)  # bytes: ready blocks leave in chunks of about this size, and items are read ahead this far
+# Bytes: ready blocks leave in chunks of about this size, and items are read ahead this far.
+JOIN = 2**16
 FAREWELL = 0.4  # s that the final chunk waits for the items to close when the server shuts down
 CLEANUP = 30.0  # s that the items may take to close before they are left behind
 
@@ -282,9 +281,8 @@ class Connection(Sending):
             self._plain = False
             self._flush()
         else:
-            self._sent_at = (
-                self._loop.time()
-            )  # as if it had been sent: look again after the interval
+            # As if it had been sent: look again after the interval.
+            self._sent_at = self._loop.time()
 
     # The server's shutdown.
 

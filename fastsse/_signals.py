@@ -47,9 +47,8 @@ _Handler = Any  # what signal.getsignal returns: a function, SIG_DFL, SIG_IGN or
 class _Registration(NamedTuple):
     loop: asyncio.AbstractEventLoop
     callback: Callable[[], object]
-    context: (
-        contextvars.Context
-    )  # of the call that registered: a handler runs in the context it interrupts
+    # Of the call that registered: a handler runs in the context it interrupts.
+    context: contextvars.Context
 
 
 class _Hook:
@@ -294,9 +293,8 @@ def _handlers() -> list[_Handler]:
 def _set(signum: int, handler: _Handler) -> None:
     signal.signal(signum, handler)
     if hasattr(signal, "siginterrupt") and callable(handler):
-        signal.siginterrupt(
-            signum, False
-        )  # as asyncio does, so that system calls of other threads go on
+        # As asyncio does, so that system calls of other threads go on.
+        signal.siginterrupt(signum, False)
 
 
 def _act_later(signum: int, default: _Handler) -> None:

@@ -21,9 +21,8 @@ from fastsse.asgi import Message, Send
 
 __all__ = ["DONE", "finish", "iterator_of", "own_send"]
 
-DONE: Any = (
-    object()
-)  # what ``next(iterator_of(send(message)), DONE)`` gives when the send has finished
+# The value of ``next(iterator_of(send(message)), DONE)`` when the send has finished.
+DONE: Any = object()
 
 _SERVERS = ("granian", "uvicorn", "fastsse")  # their own send may be stepped outside a task
 _WRAPPERS = 16  # of a framework, at most

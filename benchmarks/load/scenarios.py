@@ -82,9 +82,8 @@ def fanout(contender: Contender, readers: int, plan: Plan) -> Result:
         for name, window in (("single", 1), ("burst", 16)):
             result[name] = _repeat(server, load, plan, f"window {window} {length} {SIZE}")
             if result[name]["rate"] < 3 * readers:
-                length = (
-                    3 * plan.seconds
-                )  # a slow server would otherwise not have served one burst before the time is over
+                # A slow server would otherwise not have served one burst before the time is over.
+                length = 3 * plan.seconds
         for rate in plan.rates:
             if rate > 1.2 * result["burst"]["rate"]:
                 continue  # it would only show how long the queue gets

@@ -126,9 +126,8 @@ class Broadcast:
         self.keep_scope = keep_scope
         self._access = Access(settings)
         self._guard = Guard(settings, self._access, hub.stats, may=may)
-        self._read_known = lru_cache(maxsize=_KNOWN)(
-            self._read_query
-        )  # many readers send one query
+        # Many readers send one query.
+        self._read_known = lru_cache(maxsize=_KNOWN)(self._read_query)
         self._bodies = Bodies(settings, hub.stats)
         self._loop: asyncio.AbstractEventLoop | None = None  # that `lifespan` was last entered on
         self._entered = 0  # how many blocks of `lifespan` are open there

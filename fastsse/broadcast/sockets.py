@@ -17,9 +17,8 @@ from contextlib import closing, suppress
 
 __all__ = ["UNSENT", "count_descriptors", "limit_silence", "limit_unsent", "shut"]
 
-UNSENT = (
-    128 * 1024
-)  # bytes that wait in the kernel for a connection, beside those that are on their way
+# Bytes that wait in the kernel for a connection, beside those that are on their way.
+UNSENT = 128 * 1024
 
 _LISTS = ("/proc/self/fd", "/dev/fd")  # Linux; macOS and the BSDs
 _ANY = ("", "0.0.0.0", "::")  # a listener at one of these accepts connections at every address

@@ -27,9 +27,8 @@ def network_error(error: BaseException, *timeouts: type[BaseException]) -> Netwo
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):
-            reason = getattr(seen, "verify_message", None) or str(
-                seen
-            )  # aiohttp's own kind has none
+            # Aiohttp's own kind has none.
+            reason = getattr(seen, "verify_message", None) or str(seen)
             return CertificateError(f"the certificate is not to be trusted: {reason}")
         seen = seen.__cause__ or seen.__context__
     text = getattr(error, "strerror", None) or str(error)

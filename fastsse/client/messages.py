@@ -14,9 +14,8 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 __all__ = ["Body", "Headers", "HeadersLike", "Request", "Response", "clean_url", "sendable"]
 
-Body = (
-    bytes | Callable[[], Any] | None
-)  # bytes; or a function that makes them anew for each request
+# Bytes; or a function that makes them anew for each request.
+Body = bytes | Callable[[], Any] | None
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -33,9 +33,8 @@ async def _told(page: Any) -> list[list[str]]:
 
 
 async def _until(page: Any, condition: str) -> None:
-    await page.wait_for_function(
-        f"() => {condition}", polling=20
-    )  # a function: the policy forbids eval()
+    # A function: the policy forbids eval().
+    await page.wait_for_function(f"() => {condition}", polling=20)
 
 
 async def test_it_comes_back_by_itself_and_gets_exactly_the_events_in_between(

@@ -7,9 +7,8 @@ from typing import Any
 
 from support.cases import CASES, PROMPT
 
-LARGEST = (
-    2**53 - 1
-)  # the page's bound of the reconnection time: larger whole numbers JavaScript cannot tell apart
+# The page's bound of the reconnection time: larger whole numbers JavaScript cannot tell apart.
+LARGEST = 2**53 - 1
 
 READ = """async ([streams, cuts]) => {
     const { Parser } = await import("/page/stream/parser.js");

@@ -200,9 +200,8 @@ async def test_sockets_of_stalled_readers_are_gone_soon_after_their_streams(
         await asyncio.to_thread(wait_for, lambda: descriptors(worker) <= before + 1)
 
         assert time.monotonic() - start < 1.5 + 5
-        assert 12 == sum(
-            server.health()["ended"].values()
-        )  # as slow, where the kernel was not first
+        # As slow, where the kernel was not first.
+        assert 12 == sum(server.health()["ended"].values())
         await following
         await reading.events(count - 1)
         server.publish("idle", "still here")

@@ -202,9 +202,8 @@ def measure(way: str, reconnects: int, seed: int) -> bool:
     chaos = Chaos(seed)
     with Misbehaving([chaos], record=False) as server:
         chaos.server = server
-        run(
-            way, server.url, lambda: chaos.number > reconnects // 10
-        )  # imports, pools and buffers are there then
+        # Imports, pools and buffers are there then.
+        run(way, server.url, lambda: chaos.number > reconnects // 10)
         gc.collect()
         memory, files, threads = resident(), descriptors(), threading.active_count()
         chaos.begin()

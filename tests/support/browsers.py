@@ -177,9 +177,8 @@ async def _launch(name: str, path: str) -> _Run:
 
 async def _kill(run: _Run) -> None:
     """Kill a driver and its browser."""
-    stopping = asyncio.ensure_future(
-        run.playwright.stop()
-    )  # a driver that answers ends by this alone
+    # A driver that answers ends by this alone.
+    stopping = asyncio.ensure_future(run.playwright.stop())
     await asyncio.sleep(0)
     kill(tree(run.driver))
     await asyncio.wait([stopping], timeout=CLOSES)

@@ -135,9 +135,8 @@ class Follower(Wanted):
         steps = [Step(opening, 0)]
         for end in sorted({*ends.values()}):
             topics = [topic for topic in self.topics if ends[topic] == end]
-            moves = end == max(
-                ends.values()
-            )  # the others have no id: who is cut off after one comes back the same
+            # The others have no id: who is cut off after one comes back the same.
+            moves = end == max(ends.values())
             then = log.id(place) if moves else None
             block = gap_block(last[:_SHOWN], log.id(end), reason, topics, then)
             steps.append(Step(block, place if moves else 0))

@@ -79,9 +79,8 @@ class Scenario:
     check: Check | None = None
     listening: bool = True
     endless: bool = False
-    without: frozenset[str] = (
-        frozenset()
-    )  # libraries in which the scenario shows a fault of their own
+    # Libraries in which the scenario shows a fault of their own.
+    without: frozenset[str] = frozenset()
     state: str = "stopped"
 
 

@@ -58,9 +58,8 @@ class ScriptedStore:
         self._follower: Follower | None = None
         self._reported = 0  # position of the last entry that the follower knows the fate of
         self._held: int | None = None  # reports that may still be made; None: all
-        self._waiting: deque[Callable[[], None]] = (
-            deque()
-        )  # news that the follower has not been told
+        # News that the follower has not been told.
+        self._waiting: deque[Callable[[], None]] = deque()
         self._away = False
         self._appends = asyncio.Event()
         self._appends.set()

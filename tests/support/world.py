@@ -235,9 +235,8 @@ class World:
             self.log.append(Event(position, (topic,), data, end=True))
         elif self.engine.epoch != self.engine.known.epoch or position > self.log.head:
             renewed = self.engine.epoch != self.engine.known.epoch
-            self.ending[topic] = (
-                2**62 if renewed else position
-            )  # a position of a log that is not known yet
+            # A position of a log that is not known yet.
+            self.ending[topic] = 2**62 if renewed else position
 
     def _note_reports(self) -> None:
         """Forget the ends on their way that were reported, and all of them when the hub was told of a loss."""

@@ -49,9 +49,8 @@ _SHARED = (b"cross-origin-resource-policy", b"cross-origin")
 
 _DECIDING = frozenset({b"host", b":authority", b"origin", b"sec-fetch-site"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OURS = frozenset(
-    {b"same-origin", b"none"}
-)  # Sec-Fetch-Site: our own page; an address that the user typed
+# Sec-Fetch-Site: our own page; an address that the user typed.
+_OURS = frozenset({b"same-origin", b"none"})
 _DOCUMENTS = frozenset({None, b"document", b"empty"})  # Sec-Fetch-Dest of a navigation by the user
 _PORTS = {"http": ":80", "https": ":443"}  # the ports that a browser leaves out
 _NO_PORTS = (None, 0, "0")  # the port of a socket that has a path: in ASGI, and as granian says it

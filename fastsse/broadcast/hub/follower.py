@@ -52,9 +52,8 @@ class Reports:
         if record.ends and self._history.ends.last(entry.topics):
             for topic in entry.topics:
                 self._fanout.ending_topics.pop(topic, None)
-            self._history.pass_by(
-                position
-            )  # two processes have ended it at once, and it is told once
+            # Two processes have ended it at once, and it is told once.
+            self._history.pass_by(position)
             return
         self._history.append(record)
         for topic in entry.topics:

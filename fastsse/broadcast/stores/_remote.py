@@ -43,9 +43,8 @@ QUEUED_BYTES = 2**26  # bytes of entries that may wait
 BATCH = (
     512  # appends that are sent together: an engine is busy with one batch for a few milliseconds
 )
-BATCH_BYTES = (
-    2**20
-)  # bytes after which a batch takes no more; the entry that reaches them is the last
+# Bytes after which a batch takes no more; the entry that reaches them is the last.
+BATCH_BYTES = 2**20
 PATIENCE = 5.0  # s that an append waits
 _LOOK = 0.25  # s between two looks for appends that have waited too long
 

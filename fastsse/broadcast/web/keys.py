@@ -28,9 +28,8 @@ __all__ = ["HEADER", "MAX_STEM", "Key", "read_key"]
 
 HEADER = "idempotency-key"
 MAX_STEM = MAX_KEY - 18  # bytes of the key of a posted stream, whose events add "-" and a number
-_LONGEST = (
-    2 * MAX_KEY + 64
-)  # bytes of the header that are looked at: every byte escaped, and the parameter
+# Bytes of the header that are looked at: every byte escaped, and the parameter.
+_LONGEST = 2 * MAX_KEY + 64
 
 _HEADER = re.compile(
     rb'(?:"((?:[ !#-\[\]-~]|\\["\\])*)"|([!#-+\--:<-~]+))(?: *; *first=([0-9]{1,15}))?'

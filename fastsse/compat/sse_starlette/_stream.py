@@ -197,9 +197,8 @@ class Stream:
         try:
             await self._deliver(self._start)
             self._started = True
-            self._send = (
-                own_send(self._send) or self._send
-            )  # past wrappers that note the start alone
+            # Past wrappers that note the start alone.
+            self._send = own_send(self._send) or self._send
             await self._iterate()
             await self._deliver(body_message(b"", more=False))
             self._finish()

@@ -70,9 +70,8 @@ async def ended(server: tuple[Any, str, Any], signum: signal.Signals, around: st
         streams = [await clients.follow(running, way) for way in WAYS for _ in range(3)]
         start = time.monotonic()
 
-        running.signal(
-            signum, group=module == "gunicorn"
-        )  # as Ctrl-C; its main process sends no SIGINT
+        # As Ctrl-C; its main process sends no SIGINT.
+        running.signal(signum, group=module == "gunicorn")
         bodies = [await stream.to_the_end() for stream in streams]
         code = await asyncio.to_thread(running.wait)
 

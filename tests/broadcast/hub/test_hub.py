@@ -877,9 +877,8 @@ class _Reader:
 
     async def finish(self) -> list[int]:
         assert self.stream is not None
-        skipped = (
-            f'-{self.hub.history.head}","reason"'.encode()
-        )  # by a gap that reaches beyond the last event
+        # By a gap that reaches beyond the last event.
+        skipped = f'-{self.hub.history.head}","reason"'.encode()
         async with asyncio.timeout(20):
             while not (b"data: last" in self.stream.unread or skipped in self.stream.unread):
                 if not self.stream.running:  # it was ended as too slow

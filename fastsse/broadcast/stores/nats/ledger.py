@@ -116,9 +116,8 @@ class Ledger:
             if error.code != NO_STREAM:
                 raise
             await self._make(link, self._wanted)
-            info = await link.ask(
-                f"STREAM.INFO.{self._names.stream}"
-            )  # of two makers one has made it
+            # Of two makers one has made it.
+            info = await link.ask(f"STREAM.INFO.{self._names.stream}")
         config = info["config"]
         if sorted(config.get("subjects") or ()) != sorted(self._names.subjects):
             raise StoreUnusable(

@@ -40,9 +40,8 @@ ANSWERS = 5.0  # s that any answer may take
 _PINGS = 10  # s between two pings; a server that leaves two unanswered is given up
 _CLOSING = 2.0  # s that the end of a connection may take
 _HEADERS = 256  # bytes that the headers of one of our messages take, at most
-OPTIONS = frozenset(
-    ("creds", "nkey", "tls_ca", "tls_cert", "tls_key", "tls_hostname", "domain")
-)  # of a URL, that say how to connect
+# Of a URL, that say how to connect.
+OPTIONS = frozenset(("creds", "nkey", "tls_ca", "tls_cert", "tls_key", "tls_hostname", "domain"))
 
 Message = tuple[str, bytes, Mapping[str, str]]
 """Subject, payload and headers of a message."""
@@ -114,9 +113,8 @@ class Link:
         )
         try:
             async with asyncio.timeout(2 * ANSWERS):
-                await asyncio.wait(
-                    (work, self._failed), return_when=asyncio.FIRST_COMPLETED
-                )  # nats-py would try the one server again and again
+                # The driver would try the one server again and again.
+                await asyncio.wait((work, self._failed), return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
                     raise ConnectionError(_words(self._error))
                 await work

@@ -90,9 +90,8 @@ class NatsStore(RemoteStore):
         self._watch: Watch | None = None
         self._told: Follower | None = None
         self._seen = 0  # the newest sequence that was reported, lost or passed over
-        self._known = (
-            Known()
-        )  # of the messages that were seen, and of those that were appended here, the newest
+        # Of the messages that were seen, and of those that were appended here, the newest.
+        self._known = Known()
 
     # Contact.
 

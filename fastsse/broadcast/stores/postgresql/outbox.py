@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_BLOCK", "MAX_KEY", "MAX_TOPICS", "MAX_TOPIC_LENGTH", "Outbox"]
 
-MAX_BLOCK = (
-    2**20 + 4096
-)  # bytes of an event as it is written; as much as the defaults of a hub let through
+# Bytes of an event as it is written; as much as the defaults of a hub let through.
+MAX_BLOCK = 2**20 + 4096
 MAX_TOPICS = 100  # topics of one event
 MAX_TOPIC_LENGTH = 256  # bytes of UTF-8
 MAX_KEY = 256  # bytes of UTF-8
