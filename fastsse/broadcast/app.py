@@ -53,6 +53,7 @@ from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.ending import end_by_query
 from fastsse.broadcast.web.fields import Allow
 from fastsse.broadcast.web.headers import header_once
+from fastsse.broadcast.web.openapi import Facts
 from fastsse.broadcast.web.problems import Problem
 from fastsse.broadcast.web.publishing import publish
 from fastsse.broadcast.web.query import read_terms, terms_of_request
@@ -133,7 +134,9 @@ class Broadcast:
         self._entered = 0  # how many blocks of `lifespan` are open there
         self._starts = True  # the hub was started here, and is to be stopped here
         self._forget_signal: Callable[[], None] = _nothing
-        self._rest = Rest(hub, self._access, self._guard, self._lifespan)
+        asked = may is not None or settings.may != "none"
+        facts = Facts(settings, self._guard.closed, bool(settings.keys), asked)
+        self._rest = Rest(hub, self._access, self._guard, facts, self._lifespan)
         self._web = self._access.wrap(self._rest.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

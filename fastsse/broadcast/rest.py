@@ -2,6 +2,7 @@
 
     GET /health     the hub's state as JSON, for its operators; everybody else is told whether it takes readers
     GET /metrics    the hub's numbers as Prometheus text, for its operators
+    GET /openapi.json   all routes described (OpenAPI 3.1)
     DELETE /streams ends streams of a subject, for operators
     GET /, /page/…  the live page
     OPTIONS         of every path
@@ -28,10 +29,11 @@ from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.hub.hub import Hub
 from fastsse.broadcast.web.answers import json_answer, no_path, our_fault, problem_answer
 from fastsse.broadcast.web.metrics import CONTENT_TYPE, Metrics, process_text
+from fastsse.broadcast.web.openapi import Description, Facts
 from fastsse.broadcast.web.pages import PageFiles, index_page
 from fastsse.broadcast.web.problems import Problem
 
-__all__ = ["EVENTS", "PROBES", "TICKETS", "Rest", "route_path"]
+__all__ = ["EVENTS", "METHODS", "PROBES", "TICKETS", "Rest", "route_path"]
 
 EVENTS = "/events"
 TICKETS = "/tickets"
@@ -40,16 +42,20 @@ PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
 _STREAMS = "/streams"
 _HEALTH = "/health"
 _METRICS = "/metrics"
+_DOCUMENT = "/openapi.json"
 _PROBED = "GET, HEAD, OPTIONS"
-_METHODS = {  # by path
+_READ = "GET, HEAD"  # of every other path
+METHODS = {
     EVENTS: "DELETE, GET, HEAD, OPTIONS, POST",
     TICKETS: "OPTIONS, POST",
     _STREAMS: "DELETE, OPTIONS",
     _HEALTH: _PROBED,
     _METRICS: _PROBED,
+    _DOCUMENT: _PROBED,
     "/": _PROBED,
+    "/page/{file}": _READ,
 }
-_READ = "GET, HEAD"  # of every other path
+"""The methods of each path; each has its entry in `OPERATIONS`."""
 
 
 class Rest:
@@ -59,17 +65,19 @@ class Rest:
         hub: whose state is told.
         access: the rules for hosts and origins.
         guard: who may read the numbers.
+        facts: what the document says of access.
         lifespan: the app's, as Starlette takes it.
 
     Attributes:
         app: the ASGI application of these routes.
     """
 
-    def __init__(self, hub: Hub, access: Access, guard: Guard, lifespan: Any) -> None:
+    def __init__(self, hub: Hub, access: Access, guard: Guard, facts: Facts, lifespan: Any) -> None:
         self._hub = hub
         self._access = access
         self._guard = guard
         self._metrics = Metrics(hub)
+        self._description = Description(METHODS, facts)
         self.app = Starlette(
             routes=[
                 Route(EVENTS, self._options, methods=["OPTIONS"]),
@@ -79,6 +87,8 @@ class Rest:
                 Route(_HEALTH, self._health, methods=["GET", "OPTIONS"]),
                 Route(_METRICS, self._numbers, methods=["GET"]),
                 Route(_METRICS, self._options, methods=["OPTIONS"]),
+                Route(_DOCUMENT, self._describe, methods=["GET"]),
+                Route(_DOCUMENT, self._options, methods=["OPTIONS"]),
                 Route("/", self._index, methods=["GET", "OPTIONS"]),
                 Mount("/page", PageFiles()),
             ],
@@ -128,7 +138,7 @@ class Rest:
 
     async def _options(self, request: Request) -> Response:
         path = route_path(request.scope)
-        return Response(status_code=204, headers={"Allow": _METHODS[path]})
+        return Response(status_code=204, headers={"Allow": METHODS[path]})
 
     async def _health(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -170,6 +180,13 @@ class Rest:
         answer.raw_headers += self._access.shield(request.scope)
         return answer
 
+    async def _describe(self, request: Request) -> Response:
+        root: str = request.scope.get("root_path", "")
+        headers = {"Cache-Control": "no-cache"}
+        answer = Response(self._description.written(root), 200, headers, "application/json")
+        answer.raw_headers += self._access.shield(request.scope)
+        return answer
+
     async def _index(self, request: Request) -> Response:
         if request.method == "OPTIONS":  # from a load balancer that is told no path
             return self.probe(request.scope)
@@ -180,7 +197,7 @@ class Rest:
         assert isinstance(error, HTTPException)
         problem = Problem(error.status_code, "the request cannot be answered")
         if error.status_code == 405:
-            allow = _METHODS.get(route_path(request.scope), _READ)
+            allow = METHODS.get(route_path(request.scope), _READ)
             rule = f"must be one of {allow}"
             problem = Problem.of_field("method", request.method, rule, status=405)
             problem.headers = {"Allow": allow}

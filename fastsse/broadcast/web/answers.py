@@ -48,7 +48,7 @@ def problem_answer(
 
 def no_path(path: str) -> Problem:
     """Make the problem of a path that is not there."""
-    rule = "there is /events, /health, /metrics and the page at /"
+    rule = "there is /events, /health, /metrics, the page at /, and all of it in /openapi.json"
     return Problem.of_field("path", path, rule, status=404)
 
 
