@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastsse.broadcast.keeping import Keeping, knob
-from fastsse.broadcast.knobs import Names, Number, Patterns, Text
+from fastsse.broadcast.knobs import Choice, Names, Number, Patterns, Text
 
 __all__ = ["Admission"]
 
@@ -36,11 +36,15 @@ class Admission(Keeping):
         may_seconds: time that the function may take; afterwards the request is refused (default: 5 s).
         streams_per_subject: open streams of one subject; 0: no limit (default: 100 streams).
         streams_per_address: open streams of one address, of IPv6 of one network of 64 bits; 0: no limit, as behind a
-            proxy, where all readers have its address (default: 0 streams).
+            proxy that is not in trusted_proxies, where all readers have its address (default: 0 streams).
         opens_per_second: streams that one address, and one subject, may open in a second; ten seconds' worth at once;
             0: no limit (default: 0 streams).
         posts_per_second: publishes, ends and tickets that one address, and one subject, may ask for in a second; ten
             seconds' worth at once; a posted stream counts once; 0: no limit (default: 0 requests).
+        trusted_proxies: addresses and networks of proxies whose word on a client's address is taken, for quotas and
+            logs; unix for connections by a Unix socket; none: the address of the connection counts (default: none).
+        proxy_header: header in which trusted proxies name the client; either: the one that is there, and where both are
+            there and differ, the address of the connection counts (default: either).
 
     Raises:
         SettingError: a value has another type, or is not allowed.
@@ -103,8 +107,8 @@ class Admission(Keeping):
     streams_per_address: int = knob(
         Number(
             0,
-            "open streams of one address, of IPv6 of one network of 64 bits; 0: no limit, as behind a proxy, where all "
-            "readers have its address",
+            "open streams of one address, of IPv6 of one network of 64 bits; 0: no limit, as behind a proxy that is "
+            "not in trusted_proxies, where all readers have its address",
             "streams",
             0,
             2**20,
@@ -127,5 +131,21 @@ class Admission(Keeping):
             "requests",
             0,
             100_000,
+        )
+    )
+    trusted_proxies: tuple[str, ...] = knob(
+        Names(
+            (),
+            "addresses and networks of proxies whose word on a client's address is taken, for quotas and logs; unix "
+            "for connections by a Unix socket; none: the address of the connection counts",
+            "networks",
+        )
+    )
+    proxy_header: str = knob(
+        Choice(
+            "either",
+            "header in which trusted proxies name the client; either: the one that is there, and where both are there "
+            "and differ, the address of the connection counts",
+            ("either", "x-forwarded-for", "forwarded"),
         )
     )

@@ -34,6 +34,7 @@ from fastsse.broadcast.access.grants import Grant, Verb
 from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.access.own import May
+from fastsse.broadcast.access.proxies import Proxies
 from fastsse.broadcast.hub.bypass import BYPASS
 from fastsse.broadcast.hub.conversation import send_away
 from fastsse.broadcast.hub.hub import Hub
@@ -126,6 +127,7 @@ class Broadcast:
         self.hub = hub
         self.keep_scope = keep_scope
         self._access = Access(settings)
+        self._proxies = Proxies(settings)
         self._guard = Guard(settings, self._access, hub.stats, may=may)
         # Many readers send one query.
         self._read_known = lru_cache(maxsize=_KNOWN)(self._read_query)
@@ -149,6 +151,8 @@ class Broadcast:
         """
         if scope["type"] != "http":
             return self._rest.app(scope, receive, send)
+        if self._proxies.trusted:
+            scope["client"] = self._proxies.client(scope)
         path = route_path(scope)
         try:
             self._access.check(scope)

@@ -49,4 +49,8 @@ def _text(value: str | None) -> str:
 
 def _remote(scope: Scope) -> str | None:
     client = scope.get("client")
-    return shorten(":".join(map(str, client)), _SHOWN) if client else None
+    if not client:
+        return None
+    host, *rest = map(str, client)
+    port = [part for part in rest if part != "0"]  # 0: a proxy did not name it
+    return shorten(":".join([f"[{host}]" if ":" in host and port else host, *port]), _SHOWN)

@@ -105,5 +105,6 @@ def log_end(reason: str, topics: Sequence[str], id: str, tally: Tally | None) ->
 
 
 def _address(remote: Sequence[Any]) -> str:
-    host, *port = (shorten(str(part), _SHOWN) for part in remote)
+    host, *rest = (shorten(str(part), _SHOWN) for part in remote)
+    port = [part for part in rest if part != "0"]  # 0: a proxy did not name it
     return ":".join([f"[{host}]" if ":" in host and port else host, *port])
