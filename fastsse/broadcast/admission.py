@@ -41,6 +41,12 @@ class Admission(Keeping):
             0: no limit (default: 0 streams).
         posts_per_second: publishes, ends and tickets that one address, and one subject, may ask for in a second; ten
             seconds' worth at once; a posted stream counts once; 0: no limit (default: 0 requests).
+        bytes_per_second: bytes that one address, and one subject, may publish in a second: data and types of events,
+            whole bodies of event streams; ten seconds' worth at once; 0: no limit (default: 0 bytes).
+        topic_events_per_second: events that may be published to one topic over HTTP in a second; ten seconds' worth at
+            once; 0: no limit (default: 0 events).
+        topic_bytes_per_second: bytes that may be published to one topic over HTTP in a second, counted as in
+            bytes_per_second; ten seconds' worth at once; 0: no limit (default: 0 bytes).
         trusted_proxies: addresses and networks of proxies whose word on a client's address is taken, for quotas and
             logs; unix for connections by a Unix socket; none: the address of the connection counts (default: none).
         proxy_header: header in which trusted proxies name the client; either: the one that is there, and where both are
@@ -131,6 +137,35 @@ class Admission(Keeping):
             "requests",
             0,
             100_000,
+        )
+    )
+    bytes_per_second: float = knob(
+        Number(
+            0.0,
+            "bytes that one address, and one subject, may publish in a second: data and types of events, whole bodies "
+            "of event streams; ten seconds' worth at once; 0: no limit",
+            "bytes",
+            0,
+            2**40,
+        )
+    )
+    topic_events_per_second: float = knob(
+        Number(
+            0.0,
+            "events that may be published to one topic over HTTP in a second; ten seconds' worth at once; 0: no limit",
+            "events",
+            0,
+            10_000_000,
+        )
+    )
+    topic_bytes_per_second: float = knob(
+        Number(
+            0.0,
+            "bytes that may be published to one topic over HTTP in a second, counted as in bytes_per_second; ten "
+            "seconds' worth at once; 0: no limit",
+            "bytes",
+            0,
+            2**40,
         )
     )
     trusted_proxies: tuple[str, ...] = knob(

@@ -52,7 +52,7 @@ from fastsse.broadcast.web.answers import (
 )
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.ending import end_by_query
-from fastsse.broadcast.web.fields import Allow
+from fastsse.broadcast.web.fields import Allow, Charge
 from fastsse.broadcast.web.headers import header_once
 from fastsse.broadcast.web.openapi import Facts
 from fastsse.broadcast.web.problems import Problem
@@ -255,7 +255,7 @@ class Broadcast:
             return self._rest.refuse(Problem.of_error(error), scope, headers)(scope, receive, send)
         terms = self._guard.put_into(terms_of_request(asked, sent, scope), grant)
         refusal = self.hub.refusal(terms)
-        if refusal is None and self._guard.opens_too_often(terms):
+        if refusal is None and self._guard.rates.opens_too_often(terms):
             refusal = Refusal.of("rate", self.hub.settings)
         if refusal is not None:
             self.hub.stats.refused[refusal.reason] += 1
@@ -273,7 +273,7 @@ class Broadcast:
         """Answer with a ticket."""
         headers = self._access.headers(scope)
         try:
-            self._guard.check_address(scope)
+            self._guard.rates.bill(scope)
             terms = self._read_query(scope["query_string"])
             answer = json_answer(await self._guard.issue(scope, terms))
             answer.raw_headers += headers
@@ -299,12 +299,12 @@ class Broadcast:
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = self._access.headers(scope)
         try:
-            self._guard.check_address(scope)
+            bill = self._guard.rates.bill(scope)
             verb: Verb = "end" if scope["method"] == "DELETE" else "publish"
-            allow = await self._guard.allower(scope, verb)
+            allow = await self._guard.allower(scope, verb, bill)
             if not self.hub.started:
                 raise not_started()
-            response = json_answer(await self._publish_or_end(scope, receive, allow))
+            response = json_answer(await self._publish_or_end(scope, receive, allow, bill.charge))
             response.raw_headers += headers
         except (Problem, InvalidField) as error:
             response = self._rest.refuse(Problem.of_error(error), scope, headers)
@@ -314,14 +314,14 @@ class Broadcast:
         await response(scope, receive, send)
 
     async def _publish_or_end(
-        self, scope: Scope, receive: Receive, allow: Allow
+        self, scope: Scope, receive: Receive, allow: Allow, charge: Charge
     ) -> dict[str, object]:
         if scope["method"] == "DELETE":
             return await end_by_query(self.hub, scope["query_string"], allow)
         with self._bodies.reading(scope, receive) as body:
             if self.hub.draining:
                 body.close()
-            return await publish(self.hub, scope, body, self._bodies, allow)
+            return await publish(self.hub, scope, body, self._bodies, allow, charge)
 
 
 def _nothing() -> None:

@@ -28,9 +28,8 @@ from fastsse.broadcast.access.credentials import Credential, find_credential
 from fastsse.broadcast.access.grants import OPEN, BadPattern, Grant, Verb, anonymous
 from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.access.own import May, OwnRule, load_rule
-from fastsse.broadcast.access.quotas import Quota
+from fastsse.broadcast.access.rates import Bill, Rates
 from fastsse.broadcast.access.tickets import Tickets
-from fastsse.broadcast.hub.holders import network_of
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.settings import Settings
@@ -63,6 +62,7 @@ class Guard:
 
     Attributes:
         closed: there is access control.
+        rates: the quotas.
 
     Raises:
         SettingError: a key or a pattern that cannot be one, or a library that is missing.
@@ -81,8 +81,7 @@ class Guard:
         self._cookie = settings.cookie.encode()
         self._tickets = Tickets(settings.ticket_seconds, clock)
         self._clock = clock
-        self._opens = Quota(settings.opens_per_second)
-        self._posts = Quota(settings.posts_per_second)
+        self.rates = Rates(settings, stats)
         self._remote: dict[str | None, RemoteSet] = {}
         self._tokens = _tokens(settings, clock, self._remote) if settings.keys else None
         if may is None and settings.may != "none":
@@ -155,59 +154,38 @@ class Guard:
         return self.grant(scope, tickets=tickets)
 
     async def allower(
-        self, scope: Scope, verb: Verb
+        self, scope: Scope, verb: Verb, bill: Bill
     ) -> Callable[[Verb, tuple[str, ...]], Awaitable[None]]:
         """Return the function that is asked for the topics of a request once they are known.
+
+        Args:
+            bill: is told the subject.
 
         Raises:
             Problem: as `find`; as `need` where the verb is granted for no topic at all.
         """
         given = find_credential(scope, self._cookie, tickets=False) if self._own else None
         if self._own is not None and not self._is_ours(given):
-            return partial(self._ask, scope)
+            return partial(self._ask, scope, bill)
         grant = await self.find(scope, verb, ())
         self.need_some(grant, verb)
-        return partial(self._allow, scope, grant)
+        return partial(self._allow, scope, bill, grant)
 
-    async def _ask(self, scope: Scope, verb: Verb, topics: tuple[str, ...]) -> None:
-        await self._allow(scope, await self.find(scope, verb, topics), verb, topics)
+    async def _ask(self, scope: Scope, bill: Bill, verb: Verb, topics: tuple[str, ...]) -> None:
+        await self._allow(scope, bill, await self.find(scope, verb, topics), verb, topics)
 
-    async def _allow(self, scope: Scope, grant: Grant, verb: Verb, topics: tuple[str, ...]) -> None:
+    async def _allow(
+        self, scope: Scope, bill: Bill, grant: Grant, verb: Verb, topics: tuple[str, ...]
+    ) -> None:
         self.need(grant, verb, topics)
-        self._check_posts(grant)
+        self.rates.check_subject(grant.subject)
+        bill.subject = grant.subject
         self.note(verb, grant, topics, scope)
 
     def note(self, verb: str, grant: Grant, topics: tuple[str, ...], scope: Scope) -> None:
         """Write to the audit log that a request was let in, where there is access control."""
         if self.closed:
             note_allowed(verb, grant.subject, topics, scope)
-
-    def check_address(self, scope: Scope) -> None:
-        """Count a request that changes something against its address, before its credentials cost any work.
-
-        Raises:
-            Problem: 429 where the address sends too many.
-        """
-        if client := scope.get("client"):
-            self._too_often(self._posts.wait(network_of(str(client[0]))))
-
-    def _check_posts(self, grant: Grant) -> None:
-        if grant.subject is not None:
-            self._too_often(self._posts.wait(f"subject {grant.subject}"))
-
-    def _too_often(self, seconds: float) -> None:
-        if seconds:
-            self._stats.denied["rate"] += 1
-            after = {"Retry-After": str(ceil(seconds))}
-            raise _marked(
-                Problem(429, "too many requests; come again later", headers=after), "rate"
-            )
-
-    def opens_too_often(self, terms: Terms) -> bool:
-        """Count a stream that opens against its address and its subject; return True where there are too many."""
-        address = terms.remote and self._opens.wait(network_of(str(terms.remote[0])))
-        subject = terms.subject and self._opens.wait(f"subject {terms.subject}")
-        return bool(address or subject)
 
     def _is_ours(self, given: Credential | None) -> bool:
         """Return True for a token, where there are keys: tokens go before the operator's function."""
@@ -240,7 +218,7 @@ class Guard:
         if not grant.known:
             raise self._refusal(grant, "to get a ticket")
         self.need_stream(grant, terms)
-        self._check_posts(grant)
+        self.rates.check_subject(grant.subject)
         name = self._tickets.issue(grant, terms.topics)
         if name is None:
             self._stats.denied["tickets"] += 1

@@ -59,7 +59,10 @@ class Stats:
         body_bytes: bytes of them that are held now.
         problems: requests that were answered with a problem, by status; streams that were not let in count above alone.
         denied: requests that access control refused, by reason: ``anonymous`` (no credentials), ``grant`` (it does not
-            allow that), ``private``, or why a token is refused (``expired``, ``signature`` and so on).
+            allow that), ``private``, a quota (``rate``, ``bytes``, ``topic_rate``, ``topic_bytes``), or why a token is
+            refused (``expired``, ``signature`` and so on).
+        quotas_forgotten: addresses, subjects and topics that a quota has forgotten too soon, for want of room, by
+            quota.
         bodies_refused: bodies that were not read to their end, by reason: ``full`` (no place), ``silent`` (gave its
             place up), ``bytes`` (too much was held), ``slow`` (took too long).
         events_refused: events that were not published, by the field at fault.
@@ -89,6 +92,7 @@ class Stats:
         "openings",
         "problems",
         "published",
+        "quotas_forgotten",
         "refused",
         "runs",
         "sends",
@@ -111,6 +115,7 @@ class Stats:
         self.refused: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()
         self.denied: Counter[str] = Counter()
+        self.quotas_forgotten: Counter[str] = Counter()
         self.bodies_refused: Counter[str] = Counter()
         self.events_refused: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()

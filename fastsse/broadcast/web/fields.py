@@ -16,7 +16,7 @@ The module knows fields; it must not know requests, bodies or what happens to an
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from fastsse.broadcast.hub.drafts import MAX_EVENT_TYPE, MAX_RETRY
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from fastsse.broadcast.hub.stats import Stats
     from fastsse.broadcast.settings import Settings
 
-__all__ = ["Allow", "Fields", "Rules", "allow_all", "no_topic"]
+__all__ = ["Allow", "Charge", "Fields", "Rules", "allow_all", "free", "no_topic"]
 
 Allow = Callable[[Literal["publish", "end"], tuple[str, ...]], Awaitable[None]]
 """A function that raises a `Problem` where a verb is not granted for all of these topics."""
+
+Charge = Callable[[Sequence[str], int, int], None]
+"""A function that raises a `Problem` where so many bytes and events are too much for these topics or their sender."""
 
 _SPARE = 8  # fields beyond the most topics, so that a good form is never cut
 _LONGEST_RETRY = 1024  # bytes of the field `retry` that are looked at
@@ -168,6 +171,10 @@ async def allow_all(allow: Allow, fields: Fields) -> None:
         await allow("publish", topics)
         if fields.end:
             await allow("end", topics)
+
+
+def free(_topics: Sequence[str], _size: int, _events: int) -> None:
+    """Charge nothing: where there are no quotas."""
 
 
 def _flag(text: str) -> bool:

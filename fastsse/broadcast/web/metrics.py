@@ -136,6 +136,9 @@ class Metrics(Collector):
         yield _labelled("fastsse_problems", "Requests refused.", "status", stats.problems)
         yield _labelled("fastsse_denied", "Requests not allowed.", "reason", stats.denied)
         yield _labelled(
+            "fastsse_quotas_forgotten", "Names forgotten too soon.", "quota", stats.quotas_forgotten
+        )
+        yield _labelled(
             "fastsse_events_refused", "Events not published.", "field", stats.events_refused
         )
         yield _labelled(

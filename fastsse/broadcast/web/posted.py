@@ -22,7 +22,7 @@ from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.body import Body, append_failed, called_off
 from fastsse.broadcast.web.ending import end_each
-from fastsse.broadcast.web.fields import Allow, Fields, allow_all, no_topic
+from fastsse.broadcast.web.fields import Allow, Charge, Fields, allow_all, no_topic
 from fastsse.broadcast.web.keys import Key
 from fastsse.broadcast.web.problems import Problem
 
@@ -40,12 +40,19 @@ _OF_THE_STREAM = "comes from the event stream in the body, not from the query"
 
 
 async def publish_stream(
-    hub: Hub, query: Fields, body: Body, bodies: Bodies, allow: Allow, key: Key | None = None
+    hub: Hub,
+    query: Fields,
+    body: Body,
+    bodies: Bodies,
+    allow: Allow,
+    key: Key | None,
+    charge: Charge,
 ) -> dict[str, object]:
     """Publish each event of the body.
 
     Args:
         allow: asked for the verbs and topics before the body is read.
+        charge: told of each part of the body before its events are published.
 
     Returns:
         The answer: ``ids`` (of the first and the last event), ``count``, ``topics``, ``subscribers`` (of the last
@@ -53,13 +60,11 @@ async def publish_stream(
         ``ends``, the ids of the ends. Events that were published before, by their keys, count, too.
 
     Raises:
-        Problem: 400, 408, 413, 422 or 503; from the first event on with the members of the answer, and ``broke_at``.
+        Problem: 400 to 503; from the first event on with the members of the answer, and ``broke_at``.
         InvalidField: a topic in the query that cannot be one.
     """
     await allow_all(allow, query)
-    topics = _check_query(hub, query)
-    if key is not None:
-        key.check_stem()
+    topics = _check_query(hub, query, key)
     source = _Source(hub.settings.max_event_size)
     sent = _Sent(topics, key)
     try:
@@ -67,24 +72,30 @@ async def publish_stream(
             for start in range(0, len(chunk), _FEED):
                 async with bodies.turn(len(chunk)):
                     events = source.feed(chunk[start : start + _FEED])
+                charge(topics, source.fed, len(events))
                 await _publish_events(hub, events, sent, bodies)
                 source.check()
             body.hold(source.held)
         unfinished = source.finish()
         ends = {"ends": await end_each(hub, topics)} if query.end else {}
-    except InvalidField as error:
-        raise sent.broken(Problem.of_invalid(error)) from None
-    except HubClosed:
-        raise sent.broken(called_off("draining", hub.settings)) from None
-    except OSError as error:
-        raise sent.broken(append_failed(error, hub.settings)) from None
+    except (InvalidField, HubClosed, OSError) as error:
+        raise sent.broken(_problem_of(error, hub)) from None
     except Problem as problem:
         raise sent.broken(problem, source.byte) from None
     return sent.answer() | {"unfinished": unfinished} | ends
 
 
-def _check_query(hub: Hub, query: Fields) -> tuple[str, ...]:
-    """Check the topics before the body is read, because an event stream can be long."""
+def _problem_of(error: InvalidField | HubClosed | OSError, hub: Hub) -> Problem:
+    """Make the problem of an event that the hub has not published."""
+    if isinstance(error, InvalidField):
+        return Problem.of_invalid(error)
+    if isinstance(error, HubClosed):
+        return called_off("draining", hub.settings)
+    return append_failed(error, hub.settings)
+
+
+def _check_query(hub: Hub, query: Fields, key: Key | None) -> tuple[str, ...]:
+    """Check topics and key before the body is read, because an event stream can be long."""
     for name, value in (("event", query.event), ("retry", query.retry)):
         if value is not None:
             raise Problem.of_field(name, value, _OF_THE_STREAM)
@@ -95,6 +106,8 @@ def _check_query(hub: Hub, query: Fields) -> tuple[str, ...]:
         if hub.ended(topic):
             hub.stats.events_refused["topic"] += 1
             raise TopicEnded(topic)
+    if key is not None:
+        key.check_stem()
     return topics
 
 
@@ -170,11 +183,13 @@ class _Source:
 
     Attributes:
         byte: offset in the body of the first byte that is not UTF-8, or None.
+        fed: bytes of the last chunk.
         held: the most bytes that the decoder can hold of an event that no blank line has ended yet; comments count.
     """
 
     def __init__(self, max_event_size: int) -> None:
         self.byte: int | None = None
+        self.fed = 0
         self.held = 0
         self._end = b""  # the last bytes of the chunks before this one
         self._limit = max_event_size
@@ -185,6 +200,7 @@ class _Source:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Decode a chunk as far as it is in order; return the events that it completes."""
+        self.fed = len(chunk)
         held = len(self._utf8.getstate()[0])  # bytes of a character that an earlier chunk began
         try:
             self._utf8.decode(chunk)

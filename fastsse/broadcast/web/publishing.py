@@ -21,7 +21,15 @@ from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.body import Body, append_failed, called_off
 from fastsse.broadcast.web.ending import end_each
-from fastsse.broadcast.web.fields import Allow, Fields, Rules, allow_all, no_topic
+from fastsse.broadcast.web.fields import (
+    Allow,
+    Charge,
+    Fields,
+    Rules,
+    allow_all,
+    free,
+    no_topic,
+)
 from fastsse.broadcast.web.forms import (
     parse_content_type,
     parse_form,
@@ -48,20 +56,21 @@ _RETRY_RULE = (
 
 
 async def publish(
-    hub: Hub, scope: Scope, body: Body, bodies: Bodies, allow: Allow
+    hub: Hub, scope: Scope, body: Body, bodies: Bodies, allow: Allow, charge: Charge = free
 ) -> dict[str, object]:
     """Publish what a POST carries.
 
     Args:
         bodies: all bodies that are being read; one that is a lot of work waits for its turn there.
         allow: asked for the verbs and topics before anything is published.
+        charge: told what is about to be published: an event's data and type, or a part of an event stream.
 
     Returns:
         The answer: ``id``, ``topics``, ``subscribers``, with a key also ``key``, with ``end`` also ``ends``, the ids of
         the ends; for an event stream what `publish_stream` returns.
 
     Raises:
-        Problem: 400, 403, 408, 413, 415 or 503; field, value and rule are named in it.
+        Problem: 400, 403, 408, 413, 415, 429 or 503; field, value and rule are named in it.
         InvalidField: a value that the hub refuses; `KeyReused` for a key that belongs to another event.
     """
     _check_coding(header_once(scope, b"content-encoding"))
@@ -71,7 +80,7 @@ async def publish(
     query = parse_pairs(scope["query_string"], "query", most=rules.most, fits=rules.query)
     fields = Fields(query)
     if kind == _STREAM:
-        return await publish_stream(hub, fields, body, bodies, allow, key)
+        return await publish_stream(hub, fields, body, bodies, allow, key, charge)
     name = None if key is None else key.of_one()
     await allow_all(allow, fields)
     if kind in (_FORM, _MULTIPART):
@@ -82,7 +91,7 @@ async def publish(
         raw = await _read(hub, body, hub.settings.max_event_size)
         fields.data = raw if body.given else None
     async with bodies.turn(len(fields.data or b"")):
-        receipt = await _publish_one(hub, fields, name)
+        receipt = await _publish_one(hub, fields, name, charge)
     answer: dict[str, object] = {
         "id": receipt.id,
         "topics": receipt.topics,
@@ -124,7 +133,7 @@ async def _read_form(
     return Fields(pairs)
 
 
-async def _publish_one(hub: Hub, fields: Fields, key: str | None) -> Receipt:
+async def _publish_one(hub: Hub, fields: Fields, key: str | None, charge: Charge) -> Receipt:
     if not fields.topics:
         raise no_topic()
     if fields.data is None:
@@ -132,6 +141,7 @@ async def _publish_one(hub: Hub, fields: Fields, key: str | None) -> Receipt:
     if fields.retry is not None and not hub.settings.retry_from_publishers:
         hub.stats.events_refused["retry"] += 1
         raise Problem.of_field("retry", fields.retry, _RETRY_RULE, status=403)
+    charge(fields.topics, len(fields.data) + len((fields.event or "").encode()), 1)
     try:
         return await hub.publish(
             fields.topics, fields.data, event=fields.event, retry=fields.retry, key=key
