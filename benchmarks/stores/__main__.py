@@ -2,7 +2,8 @@
 
     python -m benchmarks.stores [--rounds 5] [--events 20000] [--only SQLite] [--store URL]
 
-All engines take turns in every round, so that a slow minute is slow for all of them; medians are printed:
+All engines take turns in every round, so that a slow minute is slow for all of them. Python's garbage collector is
+tuned as `fastsse serve` does it, and servers do not wait for a disk (`servers.py`). Medians are printed:
 
     appends/s    so many publishers in flight at a time, by `Store.append`; in brackets over the bare loop of that group
     delivery     from `Hub.publish` to a subscription in this process, at `--rate` events a second; and over memory's
@@ -21,11 +22,12 @@ from time import perf_counter
 
 from benchmarks.stores.engines import BLOCK, ENGINES, Engine
 from fastsse.broadcast import Archive, Draft, Hub, Log, Receipt, Settings, open_url
+from fastsse.broadcast.process import tune_collector
 from fastsse.broadcast.stores import Entry
 
 __all__ = ["main"]
 
-_FLIGHT = (1, 10, 100)
+_FLIGHT = (1, 10, 100, 1000)
 _PAGE = 16_384
 _Figures = dict[str, list[float]]
 
@@ -159,6 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]  # fmt: skip
     engines += [Engine(url.partition("//")[0], lambda _, url=url: url, None) for url in given.store]  # type: ignore[misc]
     found: dict[str, _Figures] = {engine.name: {} for engine in engines}
+    tune_collector()
     for _ in range(given.rounds):
         for engine in engines:
             _round(engine, given, found[engine.name])

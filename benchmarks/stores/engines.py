@@ -1,26 +1,22 @@
 """The engines that are measured: a URL for a log of its own, and a bare loop over the same driver.
 
 A bare loop puts in what the store puts in, in groups as large, and does nothing besides: no event loop, nobody who
-waits, no keys, no bounds. A store of another engine is one more row.
+waits, no keys, no bounds, no second attempt. A store of another engine is one more row.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 import importlib.util
 import itertools
-import shutil
-import socket
 import sqlite3
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
+
+from benchmarks.stores.servers import nats_port, postgres_port, program, redis_port
 
 __all__ = ["BLOCK", "ENGINES", "Engine"]
 
@@ -81,26 +77,8 @@ def _bare_sqlite(path: Path, mode: str, count: int, group: int) -> float:
 _names = itertools.count()
 
 
-@functools.cache
-def _redis() -> int:
-    """Start a Redis that keeps all in memory, and return its port; the server ends with this process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--save", "", "--dir", tempfile.gettempdir()]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    atexit.register(server.wait)
-    atexit.register(server.kill)
-    for _ in range(500):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return port
-        time.sleep(0.01)
-    raise SystemExit("redis-server did not start")
-
-
 def _redis_url(_: Path) -> str:
-    return f"redis://127.0.0.1:{_redis()}/0?namespace=log{next(_names)}"
+    return f"redis://127.0.0.1:{redis_port()}/0?namespace=log{next(_names)}"
 
 
 def _bare_redis(_: Path, count: int, group: int) -> float:
@@ -111,7 +89,7 @@ async def _pipeline(key: str, count: int, group: int) -> float:
     """Append by the client of redis-py, in pipelines of so many."""
     from redis.asyncio import Redis
 
-    client = Redis(port=_redis())
+    client = Redis(port=redis_port())
     begun = time.perf_counter()
     for _ in range(0, count, group):
         pipeline = client.pipeline(transaction=False)
@@ -123,10 +101,70 @@ async def _pipeline(key: str, count: int, group: int) -> float:
     return took
 
 
+def _nats_url(_: Path) -> str:
+    return f"nats://127.0.0.1:{nats_port()}?namespace=log{next(_names)}"
+
+
+def _bare_nats(_: Path, count: int, group: int) -> float:
+    return asyncio.run(_publish(f"bare{next(_names)}", count, group))
+
+
+async def _publish(name: str, count: int, group: int) -> float:
+    """Append by the JetStream client of nats-py, and wait for the answers of so many at a time."""
+    import nats
+
+    client = await nats.connect(f"nats://127.0.0.1:{nats_port()}")
+    stream = client.jetstream(publish_async_max_pending=group)
+    await stream.add_stream(name=name, subjects=[name])
+    begun = time.perf_counter()
+    for _ in range(0, count, group):
+        answers = [await stream.publish_async(name, BLOCK) for _ in range(group)]
+        await asyncio.gather(*answers)
+    took = time.perf_counter() - begun
+    await client.close()
+    return took
+
+
+def _postgres_url(_: Path) -> str:
+    return f"postgresql://postgres@127.0.0.1:{postgres_port()}/postgres?namespace=log{next(_names)}"
+
+
+def _bare_postgres(_: Path, count: int, group: int) -> float:
+    return asyncio.run(_insert(f"bare{next(_names)}", count, group))
+
+
+async def _insert(schema: str, count: int, group: int) -> float:
+    """Append by asyncpg, so many rows in one statement and transaction, into a table that has its topics indexed."""
+    import asyncpg
+
+    client = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{postgres_port()}/postgres")
+    await client.execute(
+        f"CREATE SCHEMA {schema}; SET search_path = {schema};"
+        'CREATE TABLE log (position bigint PRIMARY KEY, at timestamptz, topic text COLLATE "C", entry bytea);'
+        "CREATE INDEX ON log (topic, position)"
+    )
+    insert = await client.prepare(
+        "INSERT INTO log SELECT $1 + n.place, now(), n.topic, n.entry "
+        "FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY n(topic, entry, place)"
+    )
+    topics, blocks = ["a"] * group, [BLOCK] * group
+    begun = time.perf_counter()
+    for head in range(0, count, group):
+        await insert.fetch(head, topics, blocks)
+    took = time.perf_counter() - begun
+    await client.close()
+    return took
+
+
 ENGINES: list[Engine] = [
     Engine("memory", _memory, None),
     _sqlite("normal"),
     _sqlite("full"),
 ]
-if shutil.which("redis-server") and importlib.util.find_spec("redis") is not None:
-    ENGINES.append(Engine("Redis", _redis_url, _bare_redis))
+for _program, _driver, _engine in (
+    ("redis-server", "redis", Engine("Redis", _redis_url, _bare_redis)),
+    ("nats-server", "nats", Engine("NATS", _nats_url, _bare_nats)),
+    ("postgres", "asyncpg", Engine("PostgreSQL", _postgres_url, _bare_postgres)),
+):
+    if program(_program) and importlib.util.find_spec(_driver) is not None:
+        ENGINES.append(_engine)
