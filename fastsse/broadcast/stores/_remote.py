@@ -167,9 +167,10 @@ class RemoteStore(ABC):
         size = len(waiting.entry)
         if len(self._queue) >= QUEUED or self._queued_bytes + size > QUEUED_BYTES:
             raise OSError("too many appends wait for the store: nothing was appended")
+        if not self._queue:  # otherwise the bell has been rung
+            bell.set()
         self._queue.append(waiting)
         self._queued_bytes += size
-        bell.set()
         if self._look is None:
             self._look = loop.call_later(_LOOK, self._give_up_waiting)
         return await waiting.answer
@@ -278,14 +279,16 @@ class RemoteStore(ABC):
 
     def _take(self) -> Batch | None:
         """Take the next batch from the queue, without those that nobody waits for."""
-        items: list[Waiting] = []
-        size = 0
-        while self._queue and len(items) < BATCH and size < BATCH_BYTES:
-            waiting = self._queue.popleft()
-            self._queued_bytes -= len(waiting.entry)
-            if not waiting.answer.done():
+        queue, items = self._queue, list[Waiting]()
+        size = gone = 0
+        while queue and len(items) < BATCH and size < BATCH_BYTES:
+            waiting = queue.popleft()
+            if waiting.answer.done():
+                gone += len(waiting.entry)
+            else:
                 items.append(waiting)
                 size += len(waiting.entry)
+        self._queued_bytes -= size + gone
         if not items:
             return None
         batch = Batch(self._next, items)

@@ -193,13 +193,14 @@ class TestEveryStore:
 
 class TestKeys:
     @every_store
-    async def test_a_key_appends_and_reports_its_event_once(self, row: Row) -> None:
+    @pytest.mark.parametrize("key", ["k", "", "é k"])
+    async def test_a_key_appends_and_reports_its_event_once(self, row: Row, key: str) -> None:
         store = row.make()
         told = await followed(store)
 
-        first = await store.append(draft("x"), "k")
+        first = await store.append(draft("x"), key)
         await store.append(draft("y"))
-        again = await store.append(draft("x"), "k")
+        again = await store.append(draft("x"), key)
         await told.told(2)
 
         assert first == again

@@ -24,7 +24,7 @@ from hashlib import blake2b
 __all__ = ["FUNCTIONS", "OTHER_LOG", "REUSED", "VERSION", "Names", "functions", "tables"]
 
 VERSION = 1  # of the tables; a release refuses those of a later one
-FUNCTIONS = 1  # of the functions; a release replaces those of an earlier one
+FUNCTIONS = 2  # of the functions; a release replaces those of an earlier one
 OTHER_LOG = "FS001"  # SQLSTATE: another log has taken the place of the caller's
 REUSED = "FS002"  # SQLSTATE: the key belongs to another event
 
@@ -142,7 +142,8 @@ BEGIN
     END IF;
     INSERT INTO :schema:.log (position, at, serial, bytes, topic, entry)
         SELECT base + n.place - 1, stamp, last.serial + n.place,
-            last.bytes + sum(octet_length(n.entry)) OVER (ORDER BY n.place), split_part(n.head, E'\\n', 1), n.entry
+            last.bytes + sum(octet_length(n.entry)) OVER (ORDER BY n.place ROWS UNBOUNDED PRECEDING),
+            split_part(n.head, E'\\n', 1), n.entry
         FROM unnest(fresh_heads, fresh) WITH ORDINALITY n(head, entry, place);
     IF strpos(array_to_string(fresh_heads, ''), E'\\n') > 0 THEN
         INSERT INTO :schema:.further (topic, position)

@@ -262,10 +262,12 @@ class PostgresStore(RemoteStore, Outbox):
     async def _send(self, batch: Batch) -> None:
         epoch = self._epoch
         link = await self._writer_link()
-        heads = ["\n".join(waiting.draft.topics) for waiting in batch.items]
-        entries = [None if waiting.answer.done() else waiting.entry for waiting in batch.items]
-        keys = [_key(waiting.key) for waiting in batch.items]
-        plain = None not in entries and not any(keys)
+        items = batch.items
+        topics = [waiting.draft.topics for waiting in items]
+        heads = [names[0] if len(names) == 1 else "\n".join(names) for names in topics]
+        entries = [None if waiting.answer.done() else waiting.entry for waiting in items]
+        keys = [waiting.key for waiting in items]
+        plain = None not in entries and keys.count(None) == len(keys)
         name = f"b{self.writer}.{batch.first}".encode()
         try:
             [row] = await link.rows(
@@ -274,7 +276,7 @@ class PostgresStore(RemoteStore, Outbox):
                 name,
                 heads,
                 entries,
-                None if plain else keys,
+                None if plain else [_key(key) for key in keys],
                 self._key_seconds,
             )
         except Said as error:
@@ -290,14 +292,18 @@ class PostgresStore(RemoteStore, Outbox):
         Positions are given under a lock and without a gap: none can ever lie between two that are neighbours.
         """
         follower = self._follower if self._reader is not None and epoch == self._epoch else None
+        seen = self._seen
         for waiting, position in zip(batch.items, positions, strict=True):
             if position < 0:
                 waiting.fail(KeyReused(waiting.key or ""))
-            elif position:
-                if position == self._seen + 1 and stamp is not None and follower is not None:
-                    self._seen, self._at = position, stamp
-                    follower.entry(Entry(position, waiting.draft.topics, waiting.draft.block))
-                waiting.give(position)
+                continue
+            if not position:
+                continue
+            if position == seen + 1 and follower is not None and stamp is not None:
+                self._seen, self._at, seen = position, stamp, position
+                draft = waiting.draft
+                follower.entry(Entry(position, draft.topics, draft.block))
+            waiting.give(position)
         if max(positions) > self._seen:
             self._news.set()
 
