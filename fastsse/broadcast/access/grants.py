@@ -18,6 +18,7 @@ The module knows names and patterns; it must not know tokens, keys or requests.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self, cast
 
@@ -34,6 +35,9 @@ _VERBS: tuple[Verb, ...] = ("subscribe", "publish", "end")
 _MEMBERS = frozenset({*_VERBS, "labels", "operator"})
 _MOST = 1000  # patterns of one verb
 _LONGEST = 4096  # characters of one pattern
+_PLAIN = re.compile(  # what most patterns are
+    r"[\w.:/-]+(?:\{sub\}[\w.:/-]*)*(?:(?<=/)\*)?", re.ASCII
+)
 _RULE = "must be a topic's name, a prefix that ends with /*, or *"
 
 
@@ -66,7 +70,7 @@ class Reach:
         if len(exact) + len(prefixes) > _MOST:
             raise BadPattern(f"must be at most {_MOST} patterns")
         self._exact = frozenset(exact)
-        self._prefixes = tuple(prefixes)
+        self._prefixes: tuple[str, ...] = tuple(prefixes)
 
     @classmethod
     def of_names(cls, topics: Iterable[str]) -> Self:
@@ -82,6 +86,9 @@ class Reach:
     def covers(self, topic: str) -> bool:
         """Return True when a pattern covers a topic; names are compared byte by byte."""
         return topic in self._exact or topic.startswith(self._prefixes)
+
+
+_NOTHING = Reach(())  # of most verbs of most tokens
 
 
 class Grant:
@@ -129,9 +136,9 @@ class Grant:
         self.known = known
         self._private = private
         self._reach = {
-            "subscribe": Reach(subscribe, subject),
-            "publish": Reach(publish, subject),
-            "end": Reach(end, subject),
+            "subscribe": _NOTHING if subscribe == () else Reach(subscribe, subject),
+            "publish": _NOTHING if publish == () else Reach(publish, subject),
+            "end": _NOTHING if end == () else Reach(end, subject),
         }
 
     def narrowed(self, topics: Iterable[str]) -> Grant:
@@ -194,14 +201,14 @@ def read_grant(
     )
 
 
-def _list(verb: str, value: object) -> list[str]:
+def _list(verb: str, value: object) -> Iterable[str]:
     given: Any = value
     if not isinstance(value, (list, tuple)) or len(given) > _MOST:
         raise BadPattern(f"{verb} must be a list of at most {_MOST} patterns")
-    patterns: list[Any] = [*given]
-    if not all(isinstance(pattern, str) for pattern in patterns):
-        raise BadPattern(f"{verb} must be a list of texts")
-    return patterns
+    for pattern in given:
+        if not isinstance(pattern, str):
+            raise BadPattern(f"{verb} must be a list of texts")
+    return given or ()
 
 
 def _flag(name: str, given: Mapping[Any, Any], default: bool) -> bool:
@@ -212,6 +219,8 @@ def _flag(name: str, given: Mapping[Any, Any], default: bool) -> bool:
 
 
 def _check(pattern: str) -> None:
+    if len(pattern) <= _LONGEST and _PLAIN.fullmatch(pattern):
+        return
     whole = pattern == "*" or pattern.endswith("/*")
     body = pattern[:-1] if whole else pattern
     if not pattern or "*" in body or len(pattern) > _LONGEST or not is_text(pattern):

@@ -290,14 +290,9 @@ class Guard:
         return found
 
     def _of_token(self, tokens: Tokens, token: bytes) -> Grant:
-        known = tokens.known(token)
-        if known is not None:
-            return known
-        from fastsse.broadcast.access.tokens import BadToken
-
         try:
-            return tokens.check(token)
-        except BadToken as error:
+            return tokens.known(token) or tokens.check(token)
+        except tokens.Bad as error:
             raise self._stranger(error.reason, error.words) from None
 
     def _stranger(self, reason: str, words: str) -> Problem:

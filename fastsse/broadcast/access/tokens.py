@@ -12,12 +12,14 @@ PyJWT checks the signature; the claims are checked here, by one clock:
     fastsse         what is granted, see `grants`
 
 A token that was checked is known by its digest until it expires, so a thousand readers that come back cost a
-thousand digests, and no signature. The module knows tokens and keys; it must not know requests or topics.
+thousand digests, and no signature. A new token is parsed once: the claims by which its key was found are those that
+the signature covers. The tokens of an issuer begin with one header, so the last headers are kept as they were read.
+
+The module knows tokens and keys; it must not know requests or topics.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import math
@@ -25,6 +27,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NoReturn, cast
 
@@ -42,7 +45,10 @@ LONGEST = 8192
 _KEPT = 4096  # tokens that are known by their digest
 _LONGEST_NAME = 256  # characters of sub, jti, kid
 _FORM = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII)
+_STANDARD = bytes.maketrans(b"-_", b"+/")  # base64url as base64
 _LAST_SECOND = 2**53
+_HEADS = 256  # headers that are kept as they were read
+_LONGEST_HEAD = 1024  # bytes of a header that is kept
 
 _INVALID = "the token is not valid"
 _WORDS = {
@@ -76,14 +82,18 @@ class Header:
         algorithm: ``alg``.
         key: ``kid``, or None.
         issuer: ``iss``, or None.
+        unchecked: the claims. Only `Tokens` reads them, once the signature is good.
     """
 
-    __slots__ = ("algorithm", "issuer", "key")
+    __slots__ = ("algorithm", "issuer", "key", "unchecked")
 
-    def __init__(self, algorithm: str, key: str | None, issuer: str | None) -> None:
+    def __init__(
+        self, algorithm: str, key: str | None, issuer: str | None, unchecked: dict[str, Any]
+    ) -> None:
         self.algorithm = algorithm
         self.key = key
         self.issuer = issuer
+        self.unchecked = unchecked
 
 
 def read_header(token: bytes) -> Header:
@@ -97,15 +107,25 @@ def read_header(token: bytes) -> Header:
     match = _FORM.fullmatch(token)
     if match is None:
         raise BadToken("form")
-    head, claims = _object(match[1]), _object(match[2])
-    algorithm, key, issuer = head.get("alg"), head.get("kid"), claims.get("iss")
-    if not isinstance(algorithm, str) or "crit" in head:
+    head, claims = match.group(1, 2)
+    algorithm, key = _head(head) if len(head) <= _LONGEST_HEAD else _head.__wrapped__(head)
+    unchecked = _object(claims)
+    issuer = unchecked.get("iss")
+    if not isinstance(issuer, str | None):
         raise BadToken("form")
-    if not isinstance(key, str | None) or not isinstance(issuer, str | None):
+    return Header(algorithm, key, issuer, unchecked)
+
+
+@lru_cache(_HEADS)
+def _head(part: bytes) -> tuple[str, str | None]:
+    """Return ``alg`` and ``kid`` of a header. A refused header is not kept."""
+    head = _object(part)
+    algorithm, key = head.get("alg"), head.get("kid")
+    if not isinstance(algorithm, str) or "crit" in head or not isinstance(key, str | None):
         raise BadToken("form")
     if len(algorithm) > _LONGEST_NAME or len(key or "") > _LONGEST_NAME:
         raise BadToken("form")
-    return Header(algorithm, key, issuer)
+    return algorithm, key
 
 
 class Tokens:
@@ -116,7 +136,12 @@ class Tokens:
         audience: names of this hub, one of which a token is for.
         leeway: seconds by which clocks may differ.
         clock: seconds since the epoch.
+
+    Attributes:
+        Bad: what `check` raises, for callers that must not import the library.
     """
+
+    Bad = BadToken
 
     def __init__(
         self,
@@ -178,7 +203,7 @@ class Tokens:
             except (jwt.PyJWTError, ValueError, TypeError):
                 continue
             if good:
-                return _object(signed.partition(b".")[2])
+                return header.unchecked  # parsed from the bytes that were signed
         raise BadToken("signature")
 
     def _grant(self, claims: dict[str, Any]) -> Grant:
@@ -222,7 +247,7 @@ def _object(part: bytes) -> dict[str, Any]:
 
 def _decode(part: bytes) -> bytes:
     try:
-        return base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+        return binascii.a2b_base64(part.translate(_STANDARD) + b"===")
     except binascii.Error:
         raise BadToken("form") from None
 
