@@ -54,9 +54,12 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def test_sentences_are_plain_english() -> None:
-    found = [f"{name_of(path)}:{fault}" for path in files() for fault in faults(path)]
+@pytest.mark.parametrize("folder", ["", *FOLDERS])
+def test_sentences_are_plain_english(folder: str) -> None:
+    there = [path for path in files() if name_of(path).rpartition("/")[0].split("/")[0] == folder]
+    found = [f"{name_of(path)}:{fault}" for path in there for fault in faults(path)]
 
+    assert there
     assert [] == found
 
 

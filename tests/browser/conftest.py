@@ -38,11 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test in each browser, or in the one that its marker `only_in` names."""
+    """Run a test in each browser, or in the one that its marker `only_in` names; Firefox, the slower one, is `long`."""
     if "browser" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("only_in")
-        names = list(KINDS) if only is None else [only.args[0]]
-        metafunc.parametrize("browser", names, indirect=True, scope="session")
+        kinds = [
+            pytest.param(kind, marks=pytest.mark.long if kind == "firefox" else ())
+            for kind in (KINDS if only is None else only.args)
+        ]
+        metafunc.parametrize("browser", kinds, indirect=True, scope="session")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -34,7 +34,6 @@ class Mutation(NamedTuple):
         place: the module within the package and the function in it, as ``hub.past:Past.let_go``.
         old, new: the piece of source, and the piece in its place.
         config: values of `Config` without which the fault can hardly show.
-        long: to find it takes too long for every run of the tests.
         package: where the place is; the hub's by default.
     """
 
@@ -43,7 +42,6 @@ class Mutation(NamedTuple):
     old: str
     new: str
     config: Mapping[str, Any] = MappingProxyType({})
-    long: bool = False
     package: str = "fastsse.broadcast"
 
 
@@ -62,7 +60,6 @@ MUTATIONS = [
         "hub.history:History.since",
         "if floor > known:",
         "if floor > known + 1:",
-        long=True,
     ),
     Mutation(
         "the gaps that a reader knows of are told again",
@@ -100,7 +97,6 @@ MUTATIONS = [
         "self._holes.append(_Hole(after, to))",
         "pass",
         config=_SCRIPTED,
-        long=True,
     ),
     Mutation(
         "what the store lost is not told to open streams",
@@ -108,7 +104,6 @@ MUTATIONS = [
         "if after < end:",
         "if end < after:",
         config=_SCRIPTED,
-        long=True,
     ),
     Mutation(
         "a new log keeps the history of the old one",
@@ -142,7 +137,6 @@ MUTATIONS = [
         "self._fanout.note_end(record.topics)",
         "pass",
         config=_IN_MEMORY,
-        long=True,
     ),
     Mutation(
         "a stream that was late goes on after the end of its topics",
@@ -150,7 +144,6 @@ MUTATIONS = [
         "elif self._joins.is_over(subscriber.audience):",
         "elif False:",
         config=_IN_MEMORY,
-        long=True,
     ),
     Mutation(
         "a stream ends with the first of its topics",
@@ -158,7 +151,6 @@ MUTATIONS = [
         "return 0",
         "continue",
         config=_IN_MEMORY,
-        long=True,
     ),
     Mutation(
         "an end that two processes have written is told twice",
@@ -166,7 +158,6 @@ MUTATIONS = [
         "if record.ends and self._history.ends.last(entry.topics):",
         "if False:",
         config=_SCRIPTED,
-        long=True,
     ),
     Mutation(
         "an event after the end does not open its topic again",
@@ -188,7 +179,6 @@ MUTATIONS = [
         "[record for record in latest if record.ends]",
         "[]",
         config={"policy": "skip", "lag_events": 1, "scripted": False, "archived": False},
-        long=True,
     ),
     Mutation(
         "a reader that comes after the end does not hear of it",
@@ -196,7 +186,6 @@ MUTATIONS = [
         'self._open_at("new", end - 1, told)',
         'self._open_at("new", end, told)',
         config=_IN_MEMORY,
-        long=True,
     ),
     Mutation(
         "a reader that has missed the end alone is sent away",
@@ -204,7 +193,6 @@ MUTATIONS = [
         "if after >= end:",
         "if after >= end - 1:",
         config=_IN_MEMORY,
-        long=True,
     ),
     Mutation(
         "a reader that has the end is let in again",
@@ -219,7 +207,6 @@ MUTATIONS = [
         "self.ends.clear()",
         "pass",
         config=_SCRIPTED,
-        long=True,
     ),
     Mutation(
         "an event is published to a topic that has ended",

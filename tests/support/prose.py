@@ -14,6 +14,7 @@ import sys
 import textwrap
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,7 +141,7 @@ def nouns_first(source: str) -> list[Fault]:
     """
     return [
         Fault(node.lineno, "begins with no verb", f"{node.name}: {text[:70]}", _DOES)
-        for node in ast.walk(ast.parse(source))
+        for node in _nodes(source)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not node.name.startswith("test_")
         and not any(_is_for_a_thing(decorator) for decorator in node.decorator_list)
@@ -198,9 +199,14 @@ def _paragraphs(line: int, text: str) -> Iterator[Prose]:
 _DRAWN = re.compile(r"\S {3,}\S|[│├└─→▲▼]|-->|^\s*(?:>>>|\$) ")
 
 
+@lru_cache(maxsize=1)
+def _nodes(source: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(source)))
+
+
 def _read_python(source: str) -> Iterator[Prose]:
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes(source):
         text = ast.get_docstring(node) if isinstance(node, documented) else None
         if text is not None:
             yield from _paragraphs(node.body[0].lineno, text)
