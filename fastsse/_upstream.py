@@ -120,9 +120,8 @@ async def close_unused(upstream: Any) -> None:
     """Close an upstream that was never iterated."""
     if inspect.iscoroutine(upstream):
         upstream.close()
-    elif not _opens(upstream) or hasattr(
-        upstream, "release"
-    ):  # aiohttp's response can be entered, too
+    elif not _opens(upstream) or hasattr(upstream, "release"):
+        # aiohttp's response can be entered, too.
         await _release(upstream)
 
 

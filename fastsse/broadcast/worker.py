@@ -102,9 +102,8 @@ class Worker:
         try:
             await hub.start()
             await self._app(scope, receive, send)
-        except (
-            OSError
-        ) as error:  # the store's word says it all: the server's traceback would hide it
+        except OSError as error:
+            # The store's word says it all: the server's traceback would hide it.
             print(f"fastsse: the store cannot be opened: {error}", file=sys.stderr, flush=True)
             await send({"type": "lifespan.startup.failed", "message": "the store cannot be opened"})
         finally:

@@ -154,9 +154,8 @@ class Following:
     def _note_retry(self, delay: float, why: ClientError) -> None:
         if not (self._opened or self._patient):
             raise why
-        if not isinstance(
-            why, StreamEnded
-        ):  # servers end streams now and then, and nothing is wrong
+        # Servers end streams now and then, and nothing is wrong.
+        if not isinstance(why, StreamEnded):
             show(f"fastsse: {self._worded(why)}; comes again in {delay:.3g} s", sys.stderr, DIM)
 
 

@@ -32,9 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: code 2 for arguments or settings that are not allowed, 0 after --help and --version.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a character that the terminal lacks must not end the command
+        if isinstance(stream, io.TextIOWrapper):
+            # A character that the terminal lacks must not end the command.
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     parser = _parser(next((word for word in words if not word.startswith("-")), None))
@@ -49,9 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except (
-        BrokenPipeError
-    ):  # the reader of our output has gone: print nothing more, not even at exit
+    except BrokenPipeError:
+        # The reader of our output has gone: print nothing more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -100,9 +100,8 @@ class Places:
         """
         history = self._history
         if not last_event_id:
-            if end := history.ends.last(
-                topics
-            ):  # whoever comes too late hears of the end, and of nothing else
+            # A reader that comes too late hears of the end, and of nothing else.
+            if end := history.ends.last(topics):
                 told = None if self.archived else history.floors(topics)
                 return self._open_at("new", end - 1, told)
             return self._open_at("new", history.head)

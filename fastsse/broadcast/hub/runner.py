@@ -135,9 +135,8 @@ class Runner:
             self.history = self._new_history()
         fanout.set_up(self.history, self._eras, log, self._store)
         most = self.history.most
-        if isinstance(
-            self._store, Archive
-        ):  # which has the rest for readers who ask: the start need not wait for it
+        if isinstance(self._store, Archive):
+            # An archive has the rest for readers that ask: the start need not wait for it.
             most = min(most, _TAIL)
         await self._store.follow(Reports(fanout), most)
         self.draining = False
