@@ -210,7 +210,9 @@ _FILE_TYPES = (
     "image/svg+xml",
     "multipart/byteranges",
 )
-_STREAM = {"type": "string", "description": "an event stream, as in the HTML standard"}
+_STREAM = {
+    "description": "an event stream, as in the HTML standard"
+}  # some tools check single events by it
 
 _GOOD: dict[str, tuple[Any, ...]] = {
     "Stream": (

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 _TEXT: Json = {"type": "string"}
 _COUNT: Json = {"type": "integer", "minimum": 0}
 _IDS: Json = {"type": "array", "items": _TEXT}
-_NAME = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]*$"
+_NAME = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 _LONGEST_REASON = 64  # bytes
 
 
@@ -50,7 +50,7 @@ def schemas(settings: Settings) -> Json:
 def parameters(settings: Settings) -> Json:
     """Make the parameters, by the names that operations call them."""
     topic, field = reference("schemas", "Topic"), _query
-    followed = _topics(topic, settings.topics_per_stream)
+    followed = _topics(topic, settings.topics_per_stream, "a topic that is there twice counts once")
     published = _topics(topic, settings.topics_per_publish)
     flag = reference("schemas", "Flag")
     return {
@@ -140,8 +140,9 @@ def _values(settings: Settings) -> Json:
     }
 
 
-def _topics(topic: Json, most: int) -> Json:
-    return {"type": "array", "items": topic, "minItems": 1, "maxItems": most}
+def _topics(topic: Json, most: int, words: str = "") -> Json:
+    made: Json = {"type": "array", "items": topic, "minItems": 1, "maxItems": most}
+    return made | {"description": words} if words else made
 
 
 def _query(name: str, words: str, schema: Json, *, required: bool = False) -> Json:
