@@ -65,7 +65,7 @@ LAYERS: list[set[str]] = [
     {"broadcast.web"},
     {"broadcast.access"},
     {"broadcast.rest"},
-    {"broadcast.app"},
+    {"broadcast.app", "broadcast.operators"},
     {"broadcast.worker"},
     {"adapters"},
     {"vendor"},

@@ -174,6 +174,16 @@ class Broadcast:
             return self._rest.probe(scope)(scope, receive, send)
         return self._web(scope, receive, send)
 
+    # The operators' port.
+
+    def keep_numbers_apart(self) -> None:
+        """Tell `/metrics` and the numbers of `/health` to those alone who ask `tell_operator`."""
+        self._rest.apart = True
+
+    async def tell_operator(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for `/health` or `/metrics`, as an ASGI app for a port that operators alone can reach."""
+        await self._rest.tell_operator(scope, receive, send)
+
     # The hub's life.
 
     def drain(self) -> None:

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from fastsse import InvalidField
-from fastsse.asgi import Headers, Scope
+from fastsse.asgi import Headers, Receive, Scope, Send
 from fastsse.broadcast.access.audit import note_denied
 from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
@@ -70,6 +70,7 @@ class Rest:
 
     Attributes:
         app: the ASGI application of these routes.
+        apart: the numbers are told by `tell_operator` alone.
     """
 
     def __init__(self, hub: Hub, access: Access, guard: Guard, facts: Facts, lifespan: Any) -> None:
@@ -78,6 +79,7 @@ class Rest:
         self._guard = guard
         self._metrics = Metrics(hub)
         self._description = Description(METHODS, facts)
+        self.apart = False
         self.app = Starlette(
             routes=[
                 Route(EVENTS, self._options, methods=["OPTIONS"]),
@@ -143,19 +145,42 @@ class Rest:
     async def _health(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return self.probe(request.scope)
-        if not (await self._guard.find(request.scope, "operate", ())).operator:
+        if self.apart or not (await self._guard.find(request.scope, "operate", ())).operator:
             return self.probe(request.scope)
+        return self._all_of_health(request.scope)
+
+    def _all_of_health(self, scope: Scope) -> Response:
         status, code = self._state()
         answer = json_answer(self._hub.health() | {"status": status}, code)
-        answer.raw_headers += self._access.shield(request.scope)
+        answer.raw_headers += self._access.shield(scope)
         return answer
 
     async def _numbers(self, request: Request) -> Response:
+        if self.apart:
+            raise no_path(_METRICS)
         self._guard.need_operator(await self._guard.find(request.scope, "operate", ()))
+        return await self._all_numbers(request.scope)
+
+    async def _all_numbers(self, scope: Scope) -> Response:
         text = await asyncio.to_thread(process_text) + self._metrics.text()
         answer = Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
-        answer.raw_headers += self._access.shield(request.scope)
+        answer.raw_headers += self._access.shield(scope)
         return answer
+
+    async def tell_operator(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request at the operators' port, as an ASGI app: all of /health, and /metrics, without a token."""
+        try:
+            self._access.check(scope)
+            if scope["path"] not in (_HEALTH, _METRICS):
+                raise no_path(scope["path"])
+            if scope["method"] not in ("GET", "HEAD"):
+                rule = f"must be one of {_READ}"
+                raise Problem.of_field("method", scope["method"], rule, status=405)
+            numbers = scope["path"] == _METRICS
+            answer = await self._all_numbers(scope) if numbers else self._all_of_health(scope)
+        except Problem as problem:
+            answer = self.refuse(problem, scope, self._access.shield(scope))
+        await answer(scope, receive, send)
 
     async def _end_streams(self, request: Request) -> Response:
         """End streams of a subject, of topics, or both, for an operator."""

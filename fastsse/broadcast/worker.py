@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from multiprocessing import parent_process
 from typing import Any
@@ -25,6 +25,7 @@ from fastsse.asgi import Message, Receive, Scope, Send
 from fastsse.broadcast import sockets
 from fastsse.broadcast.app import Broadcast
 from fastsse.broadcast.hub.topics import TopicLimits
+from fastsse.broadcast.operators import LOOPBACK, Operators
 
 __all__ = ["Worker", "authority"]
 
@@ -42,15 +43,22 @@ class Worker:
         app: the application.
         address: the address that the server has bound.
         port: the port that the server has bound.
+        operators: ports for operators, the first free one of which this worker takes; none: the numbers are told where
+            readers are served.
     """
 
-    def __init__(self, app: Broadcast, address: str, port: int) -> None:
+    def __init__(
+        self, app: Broadcast, address: str, port: int, operators: Sequence[int] = ()
+    ) -> None:
         self._app = app
         self._address = address
         self._port = port
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._operators = Operators(app.tell_operator, operators) if operators else None
+        if operators:
+            app.keep_numbers_apart()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
@@ -101,15 +109,33 @@ class Worker:
         hub = self._app.hub
         try:
             await hub.start()
-            await self._app(scope, receive, send)
+            if await self._listen_to_operators(send):
+                await self._app(scope, receive, send)
         except OSError as error:
             # The store's word says it all: the server's traceback would hide it.
             print(f"fastsse: the store cannot be opened: {error}", file=sys.stderr, flush=True)
             await send({"type": "lifespan.startup.failed", "message": "the store cannot be opened"})
         finally:
             await hub.stop()
+            if self._operators is not None:
+                self._operators.stop()
             for task in self._tasks:
                 task.cancel()
+
+    async def _listen_to_operators(self, send: Send) -> bool:
+        """Open the operators' port, where there is one; return False where it cannot be opened."""
+        if self._operators is None:
+            return True
+        try:
+            await self._operators.start()
+        except OSError as error:
+            words = f"the operators' port cannot be opened: {error.strerror}"
+            print(f"fastsse: {words}", file=sys.stderr, flush=True)
+            await send({"type": "lifespan.startup.failed", "message": words})
+            return False
+        url = f"http://{authority(LOOPBACK, self._operators.port)}/metrics"
+        print(f"fastsse: for operators: {url}", file=sys.stderr, flush=True)
+        return True
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -11,16 +11,18 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from ipaddress import ip_address
 
 from fastsse.cli.terminal import Failure
 
-__all__ = ["hold_port", "resolve"]
+__all__ = ["check_free", "hold_port", "operator_ports", "resolve"]
 
 _PATIENCE = (
     1.0  # s to wait for another server that binds the port just now; that takes some microseconds
 )
+_LAST_PORT = 65535
+_LOOPBACK = "127.0.0.1"
 _LOOK = 0.002  # s between two looks
 
 
@@ -72,6 +74,39 @@ def hold_port(address: str, port: int) -> Generator[int, None, None]:
             return
         found = int(probe.getsockname()[1])
     yield found
+
+
+def operator_ports(first: int | None, workers: int) -> tuple[int, ...]:
+    """List the ports for operators, one for each worker; none where `first` is None.
+
+    Raises:
+        Failure: there are not so many ports.
+    """
+    if not first:
+        return () if first is None else (0,)
+    if first + workers - 1 > _LAST_PORT:
+        raise Failure(
+            f"--operator-port {first}: {workers} workers need as many ports from there on"
+        )
+    return tuple(range(first, first + workers))
+
+
+def check_free(option: str, ports: Sequence[int]) -> None:
+    """Check that ports of the loopback are free, so that a mistake is told before anything starts.
+
+    Raises:
+        Failure: one of the ports is in use, or may not be bound.
+    """
+    for number in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_LOOPBACK, number))
+                probe.listen()
+            except OSError as error:
+                why = "is in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
+                raise Failure(f"{option}: {number} on {_LOOPBACK}: {why}; give another") from error
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from math import ceil
@@ -25,6 +26,7 @@ from fastsse.broadcast.app import create_app
 from fastsse.broadcast.process import heed_one_sigterm, tune_collector
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.worker import Worker
+from fastsse.cli.address import operator_ports
 from fastsse.cli.signals import MainProcess, thread_workers
 from fastsse.cli.terminal import Failure
 
@@ -41,7 +43,7 @@ def launch(
     """Run granian until it has stopped.
 
     Args:
-        given: the options ``http``, ``log_level``, ``loop``, ``runtime_threads`` and ``workers``.
+        given: the options ``http``, ``log_level``, ``loop``, ``operator_port``, ``runtime_threads`` and ``workers``.
         settings: of the broadcast.
         address: the address to bind.
         port: the port to bind, which is free.
@@ -56,14 +58,16 @@ def launch(
     process = MainProcess(server)
     server.on_startup(process.take_signals)
     server.on_reload(process.end_workers)
-    server.serve(target_loader=partial(load, settings, address, port), wrap_loader=False)
+    operators = operator_ports(given.operator_port, given.workers)
+    loader = partial(load, settings, address, port, operators)
+    server.serve(target_loader=loader, wrap_loader=False)
 
 
-def load(settings: Settings, address: str, port: int) -> Worker:
+def load(settings: Settings, address: str, port: int, operators: Sequence[int] = ()) -> Worker:
     """Make the app in the worker. The loader is pickled where processes are spawned, so it cannot be a closure."""
     # granian without an access log never looks at a request's scope again.
     app = create_app(settings, keep_scope="nothing")
-    worker = Worker(app, address, port)
+    worker = Worker(app, address, port, operators)
     tune_collector()
     if parent_process() is not None:
         loop = asyncio.get_event_loop()  # the worker's; it does not run yet

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.stores.opening import is_shared
-from fastsse.cli.address import hold_port, resolve
+from fastsse.cli.address import check_free, hold_port, operator_ports, resolve
 from fastsse.cli.arguments import port, positive
 from fastsse.cli.connections import SPARE, allow_connections
 from fastsse.cli.knobs import add_knobs, given_knobs
@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1",
         help="address to bind; a public one needs --keys, or --open (default: %(default)s)")  # fmt: skip
     add("--port", type=port, default=8000, help="0: any free one (default: %(default)s)")
+    add("--operator-port", type=port, metavar="PORT",
+        help="loopback port for /metrics and all of /health, which are then told nowhere else; worker by worker "
+        "one port more; 0: any free ones (default: where readers are served)")  # fmt: skip
     add("--open", action="store_true",
         help="allow a public address without keys: everybody may read and publish")  # fmt: skip
     add("--workers", type=positive, default=1, metavar="N",
@@ -91,6 +94,7 @@ def _serve(given: argparse.Namespace) -> int:
         print(f"fastsse: {_FEW_NAMES.format(given.host)}", file=sys.stderr)
     settings = replace(settings, hosts=(*settings.hosts, given.host.partition("%")[0]))
     with hold_port(address, given.port) as bound:
+        check_free("--operator-port", operator_ports(given.operator_port, given.workers))
         connections = allow_connections(given.connections, settings)
         _launch(given, settings, address, bound, connections)
     return 0

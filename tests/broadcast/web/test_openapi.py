@@ -104,6 +104,7 @@ def test_every_problem_that_the_code_makes_is_described_and_no_other() -> None:
     modules = [*folder.glob("web/*.py"), *folder.glob("access/*.py"), *folder.glob("*.py")]
     modules.append(folder / "hub" / "refusal.py")
     own = {"operations.py", "openapi.py", "settings.py", "admission.py", "keeping.py"}
+    own.add("operators.py")  # another listener, which has no description
     raised = {number for path in modules if path.name not in own for number in statuses_in(path)}
 
     described = {
