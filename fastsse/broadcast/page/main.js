@@ -6,8 +6,10 @@
 import { Connection } from "./stream/connection.js";
 import { readEnd, readGap, topicsOfLabel } from "./stream/labels.js";
 import { NumbersPoller } from "./stream/poller.js";
+import { SignIn } from "./stream/sign-in.js";
 import { cut, listOf } from "./stream/text.js";
 import { TokenReader } from "./stream/tokens.js";
+import { AccountView } from "./view/account.js";
 import { onAddressChange, putInAddress, topicsOfAddress } from "./view/address.js";
 import { Announcer } from "./view/announcer.js";
 import { Answers } from "./view/answers.js";
@@ -47,6 +49,7 @@ const END_REASONS = {
 const at = (selector) => document.querySelector(selector);
 
 const announcer = new Announcer();
+const signIn = new SignIn(HEALTH, onSignIn);
 const chart = new RateChart();
 const log = new EventLog(at("#log"), showLog);
 const answers = new Answers((topic, text) => announcer.say(`Answer on ${topic}: ${text.slice(0, 300)}`));
@@ -55,11 +58,11 @@ const picker = new TopicPicker((topics) => {
   putInAddress(topics);
   follow(topics);
 });
-const hello = new HelloButton(EVENTS, picker);
-const form = new PublishForm(EVENTS);
+const hello = new HelloButton(EVENTS, picker, signIn);
+const form = new PublishForm(EVENTS, signIn);
 const theme = new ThemeButton();
 const title = new Title();
-const connection = new Connection(EVENTS, { onEvent, onComment, onState, onPlace });
+const connection = new Connection(EVENTS, { onEvent, onComment, onState, onPlace }, signIn);
 const status = new StatusView(
   {
     stop: () => connection.stop(),
@@ -68,6 +71,8 @@ const status = new StatusView(
   },
   () => ({ events: log.total, lastEventId: connection.lastEventId }),
 );
+
+const account = new AccountView(signIn, { onSignedIn, onSignedOut });
 
 let reasonNoted = ""; // why the stream is down, so that the log says so once
 
@@ -82,6 +87,7 @@ function onEvent({ type, data, id, comments }) {
   adorn(() => status.heard());
   if (type === "gap") return onGap(item);
   if (type === "end") return onEnd(item);
+  if (type === "expired") return; // the end of the stream that follows says so
 
   adorn(() => readTokens(item));
   log.add(item);
@@ -129,6 +135,8 @@ function onState(state) {
   else if (state.name === "stopped") note(state.reason);
   document.body.classList.toggle("idle", state.name === "idle");
   document.body.classList.toggle("open", state.name === "open");
+  document.body.classList.toggle("locked", Boolean(state.asks));
+  at("#lock-reason").textContent = state.asks ? sentence(state.reason) : "";
   at("#start-state").textContent = START_WORDS[state.name] ?? "";
   showLog();
 }
@@ -153,7 +161,7 @@ function note(text, tone) {
 
 function follow(topics, options) {
   picker.show(topics);
-  showCommandLines(topics, (text) => announcer.say(text));
+  showCommands();
   form.suggestTopic(topics[0]);
   hello.suggestTopic(topics[0] ?? "news");
   connection.follow(topics, options);
@@ -161,8 +169,45 @@ function follow(topics, options) {
   remember(topics, options?.lastEventId ?? connection.lastEventId);
 }
 
+function showCommands() {
+  showCommandLines(picker.topics, Boolean(signIn.closed), (text) => announcer.say(text));
+}
+
+function sentence(reason) {
+  return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
+}
+
 for (const suggestion of document.querySelectorAll("[data-topic]")) {
   suggestion.addEventListener("click", () => picker.add(suggestion.dataset.topic));
+}
+
+// --- who is signed in -----------------------------------------------------------------------------------------------
+
+let known = { closed: signIn.closed, reason: "" };
+
+function onSignIn() {
+  const { closed, reason } = signIn;
+  account.show();
+  if (closed !== known.closed) showCommands();
+  if (reason && reason !== known.reason) note(`signed out: ${reason}`, "bad");
+  known = { closed, reason };
+}
+
+function onSignedIn() {
+  note(signIn.subject ? `signed in as ${cut(listOf([signIn.subject]), 100)}` : "signed in", "good");
+  askAnew();
+}
+
+function onSignedOut() {
+  clear(); // what the token let somebody read stays on no screen
+  note("signed out");
+  askAnew();
+}
+
+/** Lets the hub answer anew, with another token or none; the stream goes on where it stood. */
+function askAnew() {
+  connection.follow(connection.topics);
+  poller.wake();
 }
 
 // --- the log and its tools ------------------------------------------------------------------------------------------
@@ -205,10 +250,15 @@ installShortcuts({
 // --- the hub's own numbers ------------------------------------------------------------------------------------------
 
 const hub = new HubView();
-const poller = new NumbersPoller(HEALTH, () => at(".hub").open, {
-  onNumbers: (numbers) => hub.show(numbers),
-  onNone: (reason) => hub.none(reason),
-});
+const poller = new NumbersPoller(
+  HEALTH,
+  () => at(".hub").open || signIn.closed === null,
+  {
+    onNumbers: (numbers) => hub.show(numbers),
+    onNone: (reason) => hub.none(reason),
+  },
+  signIn,
+);
 at(".hub").addEventListener("toggle", () => poller.wake());
 
 // --- the beginning --------------------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@
 // EventSource gives up for good at any status but 200, where a hub that restarts answers 503 for a moment. The rest is
 // done as the HTML standard says: announce, re-establish, fail; last event ID; reconnection time; 204 stops.
 
-import { readEnd } from "./labels.js";
+import { readEnd, readExpired } from "./labels.js";
 import { EventTooLarge, Parser } from "./parser.js";
 import { readProblem } from "./problem.js";
+import { asksForToken } from "./sign-in.js";
 import { cut, textOf } from "./text.js";
 import { LONGEST_TIMER, Watchdog } from "./watchdog.js";
 
@@ -44,6 +45,7 @@ class Unreachable extends Error {}
  * @property {boolean} [planned] waiting: the hub ends every stream after a while; nothing is wrong
  * @property {number} [until] waiting: the moment of the next attempt, ms since the epoch
  * @property {object} [problem] refused: the RFC 9457 problem of the answer, when it had one
+ * @property {boolean} [asks] refused: a token is needed, or another one
  * @property {boolean} [again] open: not for the first time
  * @property {number} [downFor] open again: ms without a stream
  * @property {string} [resumedAfter] open: the last event ID that was asked for
@@ -52,6 +54,7 @@ class Unreachable extends Error {}
 export class Connection {
   #path;
   #listener;
+  #signIn;
   #retry = FIRST_RETRY;
   #failures = 0; // attempts in a row that did not get a stream
   #opened = false; // since follow(): decides whether an opening is a reconnection
@@ -70,10 +73,12 @@ export class Connection {
    * @param {(text: string) => void} listener.onComment
    * @param {(state: State) => void} listener.onState
    * @param {(place: string) => void} listener.onPlace called with the last event ID from which all that is shown can be had
+   * @param {import("./sign-in.js").SignIn} signIn brings the token
    */
-  constructor(path, listener) {
+  constructor(path, listener, signIn) {
     this.#path = path;
     this.#listener = listener;
+    this.#signIn = signIn;
     this.topics = [];
     this.lastEventId = "";
     addEventListener("online", () => this.retryNow());
@@ -156,10 +161,10 @@ export class Connection {
   /** Makes one request to its end: `{ over: State }`, or `{ reason, atLeast?, draining?, planned? }` to ask again. */
   async #attempt(signal) {
     const watchdog = (this.#watchdog = new Watchdog(signal));
-    const stream = { opened: false, comment: "", retry: null }; // the state in which the stream ends, whatever ends it
+    const stream = { opened: false, comment: "", retry: null, expired: null }; // the state in which the stream ends, whatever ends it
     try {
       const answer = await overNetwork(
-        fetch(this.#url(), {
+        this.#signIn.fetch(this.#url(), {
           // We set Cache-Control: with the browser's "no-cache" the hub would take us for an EventSource, which bears no 503.
           headers: { Accept: "text/event-stream", "Cache-Control": "no-store" },
           cache: "no-store",
@@ -169,7 +174,7 @@ export class Connection {
       if (!isEventStream(answer)) return await refusal(answer);
       await this.#read(answer.body, stream, watchdog);
       if (stream.opened && this.#left.size === 0) return { over: { name: "stopped", reason: "all topics have ended" } };
-      return ended(stream, "the hub ended the stream");
+      return this.#expired(stream) ?? ended(stream, "the hub ended the stream");
     } catch (error) {
       if (signal.aborted) return {};
       if (watchdog.barked) return watchdog.barked;
@@ -239,6 +244,7 @@ export class Connection {
       for (const event of parser.feed(chunk.subarray(start, start + SLICE))) {
         this.#open(stream);
         if (event.type === "end") this.#left.delete(readEnd(event.data).topic);
+        if (event.type === "expired") stream.expired = readExpired(event.data);
         this.#tell("onEvent", event);
         this.lastEventId = event.id;
         await pauseIfLong();
@@ -249,6 +255,16 @@ export class Connection {
       if (stream.opened) this.#retry = parser.retry ?? this.#retry;
       await pauseIfLong();
     }
+  }
+
+  /** Says what the end of a stream means whose grant was over; null for all others. */
+  #expired({ expired }) {
+    if (expired === null) return null;
+    if (expired !== "expired") return { reason: `the hub ended the stream: ${expired || "revoked"}` };
+    const reason = "the token has expired";
+    if (!this.#signIn.signedIn) return { reason }; // a cookie brings it, and may bring a new one by now
+    this.#signIn.drop(reason);
+    return { over: { name: "refused", reason: `${reason}; sign in again, and the stream goes on where it stood`, asks: true } };
   }
 
   async #wait({ reason, atLeast = 0, draining = false, planned = false, asleep = false }, signal) {
@@ -314,7 +330,7 @@ async function refusal(answer) {
     return { reason, atLeast: retryAfter(answer) };
   }
   if (answer.status === 200) return { over: { name: "refused", reason: "the answer is not an event stream" } };
-  return { over: { name: "refused", reason, problem } };
+  return { over: { name: "refused", reason, problem, asks: asksForToken(answer) } };
 }
 
 /** Reads `Retry-After` in ms: delta-seconds or a date (RFC 9110, 10.2.3); 0 when there is none. */

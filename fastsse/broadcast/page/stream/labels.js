@@ -38,6 +38,11 @@ export function readEnd(data) {
   return { topic: textOf(topic), reason: cut(textOf(reason), LONGEST_FACT) };
 }
 
+/** Reads why the hub has ended a stream whose grant is over; "" where it does not say. */
+export function readExpired(data) {
+  return cut(textOf(readJson(data)?.reason), LONGEST_FACT);
+}
+
 function namesIn(value) {
   return Array.isArray(value) ? value.filter((name) => typeof name === "string") : null;
 }

@@ -8,6 +8,7 @@ const PATIENCE = 5000; // ms: the streams of other tabs may hold all the connect
 
 export class NumbersPoller {
   #url;
+  #signIn;
   #isWanted;
   #listener;
   #timer = null;
@@ -19,9 +20,11 @@ export class NumbersPoller {
    * @param {object} listener
    * @param {(numbers: object) => void} listener.onNumbers
    * @param {(reason: string) => void} listener.onNone a sentence
+   * @param {import("./sign-in.js").SignIn} signIn brings the token
    */
-  constructor(url, isWanted, listener) {
+  constructor(url, isWanted, listener, signIn) {
     this.#url = url;
+    this.#signIn = signIn;
     this.#isWanted = isWanted;
     this.#listener = listener;
     document.addEventListener("visibilitychange", () => this.wake());
@@ -44,13 +47,14 @@ export class NumbersPoller {
   async #ask() {
     let response;
     try {
-      response = await fetch(this.#url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      response = await this.#signIn.fetch(this.#url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     } catch {
       this.#listener.onNone("The hub does not answer, so there are no numbers of it.");
       return false;
     }
     try {
       const numbers = await response.json(); // 503 comes with numbers, too: it is draining
+      if (typeof numbers?.status === "string") this.#signIn.learn(!numbers.epoch);
       if (!numbers.latency || !numbers.epoch) throw new TypeError("these are not the hub's numbers");
       this.#listener.onNumbers(numbers);
       return true;

@@ -11,15 +11,16 @@ const LONGEST = 500; // characters of a problem
  *
  * @param {string} path of the hub's events
  * @param {{topic: string, event?: string, data: string}} event
+ * @param {import("./sign-in.js").SignIn} signIn brings the token
  * @returns {Promise<{id: string, topics: string[], subscribers: number}>}
  * @throws {Refused} the hub cannot be reached, or says why it does not take the event
  */
-export async function publish(path, { topic, event, data }) {
+export async function publish(path, { topic, event, data }, signIn) {
   const form = new URLSearchParams({ topic, data });
   if (event) form.set("event", event);
   let answer;
   try {
-    answer = await fetch(new URL(path, document.baseURI), { method: "POST", body: form });
+    answer = await signIn.fetch(path, { method: "POST", body: form });
   } catch {
     throw new Refused({}, "the hub cannot be reached");
   }

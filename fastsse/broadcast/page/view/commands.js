@@ -4,7 +4,11 @@ import { element } from "./element.js";
 
 const PLAIN = /^[\w.~:/-]+$/; // needs no quoting, in a shell, a query or a form
 
-export function commandLines(topics) {
+/**
+ * @param {string[]} topics
+ * @param {boolean} closed the hub asks for a token, which the reader has in a variable of the shell
+ */
+export function commandLines(topics, closed) {
   const followed = topics.length > 0 ? topics : ["news"];
   const hub = location.href.replace(/[?#].*$/, "");
   const query = new URLSearchParams(followed.map((topic) => ["topic", topic]));
@@ -12,9 +16,14 @@ export function commandLines(topics) {
   const url = hub.replace(/\/$/, "");
   const chat = followed.includes("chat") || topics.length === 0 ? "chat" : topic;
   const field = PLAIN.test(topic) ? `-d topic=${topic}` : `--data-urlencode ${quote(`topic=${topic}`)}`;
+  const token = closed ? ` -H "Authorization: Bearer $TOKEN"` : "";
+  const lines = [
+    ["follow", `curl -N ${quote(`${hub}events?${query}`)}${token}`],
+    ["publish", `curl ${field} -d data=hello ${hub}events${token}`],
+  ];
+  if (closed) return lines;
   return [
-    ["follow", `curl -N ${quote(`${hub}events?${query}`)}`],
-    ["publish", `curl ${field} -d data=hello ${hub}events`],
+    ...lines,
     ["an LLM's answer", `python examples/play.py examples/chat.sse --topic ${quote(chat)} --url ${url}`],
   ];
 }
@@ -24,9 +33,9 @@ function quote(text) {
 }
 
 /** Fills each `[data-commands]` of the page. */
-export function showCommandLines(topics, say) {
+export function showCommandLines(topics, closed, say) {
   for (const list of document.querySelectorAll("[data-commands]")) {
-    list.replaceChildren(...commandLines(topics).map(([title, line]) => commandLine(title, line, say)));
+    list.replaceChildren(...commandLines(topics, closed).map(([title, line]) => commandLine(title, line, say)));
   }
 }
 

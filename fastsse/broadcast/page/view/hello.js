@@ -8,15 +8,18 @@ const LONGEST = 200; // characters of a topic's name
 export class HelloButton {
   #path;
   #picker;
+  #signIn;
   #button = document.querySelector("#hello");
   #answer = document.querySelector("#hello-answer");
 
   /**
    * @param {string} path of the hub's events
    * @param {import("./picker.js").TopicPicker} picker of the topic that the greeting goes to
+   * @param {import("../stream/sign-in.js").SignIn} signIn brings the token
    */
-  constructor(path, picker) {
+  constructor(path, picker, signIn) {
     this.#path = path;
+    this.#signIn = signIn;
     this.#picker = picker;
     this.#button.addEventListener("click", () => this.#greet());
   }
@@ -31,7 +34,7 @@ export class HelloButton {
     this.#picker.add(topic);
     const data = JSON.stringify({ hello: topic, from: "the live page" });
     try {
-      await publish(this.#path, { topic, event: "greeting", data });
+      await publish(this.#path, { topic, event: "greeting", data }, this.#signIn);
       this.#answer.textContent = "";
     } catch (refused) {
       this.#answer.textContent = refused.message;

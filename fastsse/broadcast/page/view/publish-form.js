@@ -6,12 +6,14 @@ const FIELDS = ["topic", "event", "data"];
 
 export class PublishForm {
   #path;
+  #signIn;
   #form = document.querySelector("#publish");
   #answer = document.querySelector("#publish-answer");
   #topicIsOurs = true; // until somebody types another topic, the field follows what the page follows
 
-  constructor(path) {
+  constructor(path, signIn) {
     this.#path = path;
+    this.#signIn = signIn;
     this.#form.addEventListener("submit", (submit) => (submit.preventDefault(), this.#send()));
     this.#form.addEventListener("keydown", (key) => {
       if (key.key === "Enter" && (key.ctrlKey || key.metaKey)) this.#form.requestSubmit();
@@ -34,7 +36,8 @@ export class PublishForm {
     for (const field of FIELDS) this.#mark(field, "");
     this.#form.setAttribute("aria-busy", "true");
     try {
-      const receipt = await publish(this.#path, { topic: topic.value, event: event.value, data: data.value });
+      const fields = { topic: topic.value, event: event.value, data: data.value };
+      const receipt = await publish(this.#path, fields, this.#signIn);
       const { id, subscribers } = receipt;
       this.#say(`published as ${id}, to ${subscribers} ${subscribers === 1 ? "subscriber" : "subscribers"}`, "good");
     } catch (refused) {

@@ -16,7 +16,7 @@ export function installShortcuts(actions) {
   });
 
   addEventListener("keydown", (key) => {
-    if (!enabled.checked || key.ctrlKey || key.metaKey || key.altKey || dialog.open || isTyping(key.target)) return;
+    if (!enabled.checked || key.ctrlKey || key.metaKey || key.altKey || document.querySelector("dialog[open]") || isTyping(key.target)) return;
     const name = key.key?.toLowerCase() ?? ""; // a browser that fills a form in sends key events without a key
     const action = name === "?" ? open : Object.hasOwn(actions, name) ? actions[name] : null;
     if (!action) return;
