@@ -11,6 +11,7 @@ The module knows lines and entries; it must not know stores.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, cast
 
 from fastsse import _json
@@ -23,6 +24,7 @@ __all__ = ["PIECE", "Damage", "entry_of", "head_of", "line_of", "log_of"]
 PIECE = 2**20  # bytes of blocks that are read or written at once
 
 _VERSION = 1
+_EPOCH = re.compile(r"[0-9A-Za-z_.]{1,64}", re.ASCII)
 _MOST = 2**62
 
 
@@ -53,8 +55,8 @@ def log_of(line: bytes) -> Log:
     epoch: Any = found.get("epoch")
     floor: Any = found.get("floor")
     head: Any = found.get("head")
-    right = isinstance(epoch, str) and _whole(floor) and _whole(head)
-    if not right or not 0 <= floor <= head < _MOST:
+    named = isinstance(epoch, str) and _EPOCH.fullmatch(epoch) is not None
+    if not named or not _whole(floor) or not _whole(head) or not 0 <= floor <= head < _MOST:
         raise Failure("line 1: epoch, floor and head must be a name and two positions")
     return Log(epoch, floor, head)
 

@@ -135,7 +135,7 @@ async def _import(store: Store, given: argparse.Namespace) -> int:  # noqa: ARG0
     assert isinstance(store, Portable)
     lines = sys.stdin.buffer
     log = log_of(lines.readline())
-    await store.open()
+    await store.open_to_change()
     await store.adopt(log)
     progress = _Progress(log.head - log.floor)
     count = size = 0
@@ -164,7 +164,7 @@ async def _import(store: Store, given: argparse.Namespace) -> int:  # noqa: ARG0
 
 async def _trim(store: Store, given: argparse.Namespace) -> int:  # noqa: ARG001
     assert isinstance(store, Portable)
-    log = await store.open()
+    log = await store.open_to_change()
     progress = _Progress(log.head - log.floor)
     gone = 0
     while some := await store.trim():

@@ -295,7 +295,7 @@ class Watched(Protocol):
 class Portable(Protocol):
     """An ability that a store may have besides: its log can be copied out and in, for ``fastsse store``.
 
-    The store is open, and nobody follows it.
+    `open_to_read` or `open_to_change`, then the other methods, then `Store.close`. Nobody follows the store meanwhile.
     """
 
     async def open_to_read(self) -> Log:
@@ -303,6 +303,16 @@ class Portable(Protocol):
 
         Raises:
             OSError: the log cannot be reached, or there is none.
+        """
+        ...
+
+    async def open_to_change(self) -> Log:
+        """Make the log ready for `adopt`, `put` and `trim`; one that is new is made.
+
+        The log is opened as by `Store.open`. But the bounds of a log stay as they are, and only `trim` lets entries go.
+
+        Raises:
+            OSError: the log cannot be reached.
         """
         ...
 
@@ -325,10 +335,13 @@ class Portable(Protocol):
         ...
 
     async def put(self, entries: Iterable[Entry]) -> None:
-        """Put in entries with their own positions, in order, all or none of one call.
+        """Put in entries with their own positions, in order, after `adopt`.
+
+        An engine that cannot give an entry the position that it has refuses it, and says so.
 
         Raises:
-            OSError: the log cannot be written.
+            OSError: a position does not follow the one before, cannot be given by this engine, or the log cannot be
+                written. A fault of an entry is found before any entry of the call is put in.
         """
         ...
 

@@ -36,6 +36,7 @@ libpq. `publish_in` takes the connections of both.
     install.py  tables and functions, created or brought up to date
     outbox.py   publishing within other people's transactions
     store.py    the store
+    portable.py copies
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fastsse.broadcast.stores.postgresql.link import OPTIONS, Place
+from fastsse.broadcast.stores.postgresql.portable import PortablePostgresStore
 from fastsse.broadcast.stores.postgresql.schema import Names
 from fastsse.broadcast.stores.postgresql.store import KEY_SECONDS, PostgresStore
 
@@ -76,4 +78,4 @@ def from_url(address: Address, retention: Retention) -> PostgresStore:
     seconds = address.number("keys", KEY_SECONDS, 1, 30 * 86_400)
     options.pop("keys", None)
     place = Place(address.parts, options)
-    return PostgresStore(place, Names(namespace), retention.log, key_seconds=seconds)
+    return PortablePostgresStore(place, Names(namespace), retention.log, key_seconds=seconds)

@@ -27,16 +27,16 @@ from fastsse.broadcast.stores.postgresql.schema import OTHER_LOG, Names
 if TYPE_CHECKING:
     from fastsse.broadcast.stores.retention import Keep
 
-__all__ = ["KEY_SECONDS", "PostgresStore"]
+__all__ = ["FULL", "KEY_SECONDS", "ROWS", "PostgresStore"]
 
 KEY_SECONDS = 3600  # for which the key of a publish is remembered
 _POLL = 2.0  # s without a bell after which a process looks by itself
 _TRIM_EVERY = 2.0  # s between two rounds of letting go
 _TRIM = 5000  # entries that one step lets go
-_ROWS = 1000  # entries that one read takes, at most
+ROWS = 1000  # entries that one read takes, at most
 _BYTES = 2**22  # bytes after which one read takes no more
 _POOL = 3  # connections for readers of the archive and for chores
-_FULL = frozenset(("53100", "53200"))  # no room on the disk, or in memory
+FULL = frozenset(("53100", "53200"))  # no room on the disk, or in memory
 # Errors that another connection may mend: a server that stops, is a replica now, has lost the log, or is too busy.
 _PASSING = ("08", "25", "3F", "40", "42501", "42704", "42883", "42P01", "53", "55", "57", "58")
 
@@ -190,7 +190,7 @@ class PostgresStore(RemoteStore, Outbox):
 
     async def _fetch(self, link: Link) -> list[Sequence[Any]]:
         """Read the next entries."""
-        return await link.rows(self._sql.take, self._seen, _ROWS, _BYTES)
+        return await link.rows(self._sql.take, self._seen, ROWS, _BYTES)
 
     def _report(self, rows: list[Sequence[Any]], follower: Follower) -> bool:
         """Report entries, and what is gone before them; return True when there may be more.
@@ -213,7 +213,7 @@ class PostgresStore(RemoteStore, Outbox):
             self._seen, self._at = position, at
             if (found := self._decode(position, entry)) is not None:
                 follower.entry(found)
-        return len(rows) >= _ROWS or bool(rows[-1][-1])
+        return len(rows) >= ROWS or bool(rows[-1][-1])
 
     def _decode(self, position: int, entry: bytes) -> Entry | None:
         """Decode an entry; None, and counted, for one that is not ours or cannot be read."""
@@ -345,7 +345,7 @@ class PostgresStore(RemoteStore, Outbox):
         """
         if error.code == OTHER_LOG:
             self._look_again()
-        if error.code in _FULL:
+        if error.code in FULL:
             raise Refused(StorageFull(f"the server has no room: {error}")) from error
         if error.code.startswith(_PASSING):
             link, self._writer = self._writer, None
@@ -359,12 +359,12 @@ class PostgresStore(RemoteStore, Outbox):
     async def read(self, topics: tuple[str, ...], after: int, before: int, limit: int) -> Page:
         """Read a page of at most a thousand entries, by an index of topics: no other topic's entry is looked at."""
         async with self._pool.link() as link:
-            rows = await link.rows(self._sql.read, list(topics), after, before, limit, _ROWS)
+            rows = await link.rows(self._sql.read, list(topics), after, before, limit, ROWS)
         if not rows:
             raise OSError("the log's table says nothing")
         epoch, floor, last, _, full = rows[-1]
         found = (self._decode(row[2], row[3]) for row in rows if row[2] is not None)
-        whole = not full and len(rows) < _ROWS
+        whole = not full and len(rows) < ROWS
         end = max(after, before - 1) if whole else last
         return Page([entry for entry in found if entry is not None], end, floor, epoch)
 

@@ -35,6 +35,7 @@ which all readers are told.
     entries.py  ids and fields
     archive.py  pages of the past
     store.py    the store
+    portable.py copies
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from typing import TYPE_CHECKING
 
 from fastsse.broadcast.stores.redis.entries import key_of
 from fastsse.broadcast.stores.redis.link import DriverError, Place
+from fastsse.broadcast.stores.redis.portable import PortableRedisStore
 from fastsse.broadcast.stores.redis.store import KEY_SECONDS, RedisStore
 
 if TYPE_CHECKING:
@@ -77,4 +79,4 @@ def from_url(address: Address, retention: Retention) -> RedisStore:
         place = Place(address.parts, options, key_of(namespace, "stream"))
     except DriverError as error:
         raise address.refuse(str(error)) from None
-    return RedisStore(place, namespace, retention.log, key_seconds=seconds)
+    return PortableRedisStore(place, namespace, retention.log, key_seconds=seconds)

@@ -9,13 +9,13 @@ Numbers in Lua are exact up to 2**53. Ids of Redis are compared part by part.
 
 from __future__ import annotations
 
-__all__ = ["APPEND", "JOIN", "OTHER_LOG", "REUSED", "TOO_OLD", "TRIM"]
+__all__ = ["APPEND", "COMMON", "JOIN", "OTHER_LOG", "REUSED", "TOO_OLD", "TRIM"]
 
 OTHER_LOG = "OTHERLOG"  # the code of the error when another log has taken the place of the caller's
 TOO_OLD = "TOOOLD"  # the code of the error when the server does not tell which entries are gone
 REUSED = b"!"  # in the answer of APPEND: the key belongs to another event
 
-_COMMON = """
+COMMON = """
 local function parts(id)
   local ms, n = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(n)
@@ -67,7 +67,7 @@ end
 # Returns the log's name, its mark, an id up to which all is gone, the newest id, the number of the entry to come next,
 # and an id after which that entry comes.
 JOIN = f"""
-{_COMMON}
+{COMMON}
 local there, info = redis.call('EXISTS', KEYS[1]) == 1, {{}}
 if there then
   local flat = redis.call('XINFO', 'STREAM', KEYS[1])
@@ -131,7 +131,7 @@ return {{epoch, mark, gone, newest, next, edge}}
 # entry, and a digest where it has a key. An event without an entry was given up by its publisher.
 # Returns ids, or what stands for them, separated by blanks.
 APPEND = f"""
-{_COMMON}{_TRIM}
+{COMMON}{_TRIM}
 local log = redis.call('HMGET', KEYS[2], 'epoch', 'serial', 'bytes')
 if log[1] ~= ARGV[1] then return redis.error_reply('{OTHER_LOG} is here') end
 local done = redis.call('HMGET', KEYS[3], 'first', 'ids')
@@ -172,6 +172,6 @@ return text
 
 # KEYS: stream, log. ARGV: events, bytes, milliseconds that are kept.
 TRIM = f"""
-{_COMMON}{_TRIM}
+{COMMON}{_TRIM}
 trim(tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
 """

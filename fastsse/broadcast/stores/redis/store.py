@@ -43,7 +43,7 @@ from fastsse.broadcast.stores.redis.scripts import APPEND, JOIN, OTHER_LOG, REUS
 if TYPE_CHECKING:
     from fastsse.broadcast.stores.retention import Keep
 
-__all__ = ["KEY_SECONDS", "RedisStore"]
+__all__ = ["FULL", "KEY_SECONDS", "RedisStore"]
 
 KEY_SECONDS = 3600  # for which the key of a publish is remembered
 _BLOCK = 2.0  # s that a read of what comes waits; a server that says nothing for longer is given up
@@ -55,7 +55,7 @@ _FEWEST = 16  # entries that one read takes at least, however large they were of
 _ELSEWHERE = frozenset(
     ["ASK", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "NOSCRIPT", "READONLY", "TRYAGAIN"]
 )
-_FULL = frozenset(("OOM", "MISCONF"))  # no memory left, or a disk that cannot be written
+FULL = frozenset(("OOM", "MISCONF"))  # no memory left, or a disk that cannot be written
 _OLD = "the server is older than Redis 7, and cannot tell which entries are gone"
 
 
@@ -366,7 +366,7 @@ class RedisStore(RemoteStore):
             self._writing = None
             await link.close()
             raise error
-        if error.code in _FULL:
+        if error.code in FULL:
             raise Refused(StorageFull(f"the server has no room: {error}")) from error
         raise Refused(OSError(f"the server does not append: {error}")) from error
 

@@ -95,6 +95,7 @@ class SqliteStore:
         self._waiting_count = 0
         self._waiting_bytes = 0
         self._seen: Extent | None = None  # of a log that is only read
+        self._trimmer: Trimmer | None = None  # of a log that `trim` was called for
         self._watch: asyncio.TimerHandle | None = None
         self._stalled = False
 
@@ -107,18 +108,21 @@ class SqliteStore:
             StoreUnusable: the file is damaged, of a newer fastsse, or another program's.
             OSError: another process has the file, or it cannot be opened.
         """
+        return await self._open(self.options)
+
+    async def _open(self, options: Options) -> Log:
         await self.close()
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(_READERS, "fastsse-sqlite-read")
-        writer = await self._in_thread(self._take_over)
+        writer = await self._in_thread(partial(self._take_over, options))
         extent = writer.extent
         self._head = extent.head
         return Log(extent.epoch, extent.floor, extent.head)
 
-    def _take_over(self) -> Writer:
+    def _take_over(self, options: Options) -> Writer:
         self._lock.take()
         try:
-            self._writer = Writer(self.options, self._tell)
+            self._writer = Writer(options, self._tell)
         except BaseException:
             self._lock.release()
             raise
@@ -191,7 +195,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish what waits, and let the file go."""
-        self._follower = None
+        self._follower = self._trimmer = None
         self._hand_over()
         writer, self._writer = self._writer, None
         threads, self._threads = self._threads, None
@@ -228,6 +232,11 @@ class SqliteStore:
         self._seen = extent = await self._in_thread(self._reader.extent)
         return Log(extent.epoch, extent.floor, extent.head)
 
+    async def open_to_change(self) -> Log:
+        """Take the file over. As `Portable.open_to_change`: only `trim` lets anything go."""
+        one = self.options
+        return await self._open(Options(one.path, one.mode, Retention(), one.keys, one.size))
+
     def state(self) -> StoreState:
         """Return the numbers as they are now."""
         queued, odd = self._waiting_count, self._reader.unreadable
@@ -259,7 +268,12 @@ class SqliteStore:
 
     async def trim(self) -> int:
         """Let go one step of what is over the retention. As `Portable.trim`."""
-        return await self.call(lambda _, trimmer: trimmer.step() + trimmer.step_round())
+
+        def step(table: Table, _: Trimmer) -> int:
+            self._trimmer = self._trimmer or Trimmer(table, self.options.retention)
+            return self._trimmer.step_any()
+
+        return await self.call(step)
 
     # Threads.
 
