@@ -117,6 +117,8 @@ async def _copy_out(store: Portable, log: Log, out: BinaryIO, damage: Damage) ->
             at = damage.after(error, at, log.head)
             continue
         damage.over()
+        if page.epoch != log.epoch:
+            raise Failure("store: the log has become another one meanwhile: begin the copy again")
         for entry in page.entries:
             if entry.position > log.head:  # came while the copy was made
                 break
@@ -147,6 +149,7 @@ async def _import(store: Store, given: argparse.Namespace) -> int:  # noqa: ARG0
             count += len(some)
             if count != entry:
                 raise Failure(f"line {number}: {entry} entries were written, and {count} are here")
+            await store.complete()
             print(f"{count} entries", file=sys.stderr)
             return 0
         some.append(entry)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from support.commands import Command
-from support.engines import Engine, Redis, shared
+from support.engines import Engine, Nats, Redis, shared
 from support.postgres import Postgres
 
 from fastsse.broadcast import Draft
 from fastsse.broadcast.stores.opening import open_url
 
-ENGINES: dict[str, type[Engine]] = {"redis": Redis, "postgresql": Postgres}
+ENGINES: dict[str, type[Engine]] = {"redis": Redis, "nats": Nats, "postgresql": Postgres}
 every_engine = pytest.mark.parametrize("name", list(ENGINES))
 
 _numbers = itertools.count()
@@ -72,7 +72,7 @@ def test_a_log_that_was_never_there_is_told_in_words(command: Command, name: str
 def test_an_engine_that_is_not_there_is_told_in_words(command: Command, name: str) -> None:
     for verb in ("info", "export", "import", "trim"):
         given = b'{"fastsse":"log","version":1,"epoch":"e","floor":0,"head":0}\n{"entries":0}\n'
-        done = command("store", verb, f"{name}://user:secret@127.0.0.1:1/0", given=given)
+        done = command("store", verb, f"{name}://user:secret@127.0.0.1:1", given=given)
 
         assert 1 == done.code
         assert "store: " in done.err

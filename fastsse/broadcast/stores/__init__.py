@@ -345,6 +345,14 @@ class Portable(Protocol):
         """
         ...
 
+    async def complete(self) -> None:
+        """End a copy after its last entry: what is appended from now on comes after the head that was adopted.
+
+        Raises:
+            OSError: the log cannot be written.
+        """
+        ...
+
     async def trim(self) -> int:
         """Let go one step of what is over the retention; return how many entries went: 0 when nothing is left to do.
 

@@ -1,4 +1,4 @@
-"""Checks and refusals that copies of logs share, on every engine on another machine: entries in order, words for errors.
+"""Checks and refusals that copies of logs share on every engine: entries in order, words for errors.
 
 The module knows entries and words; it must not know engines.
 """

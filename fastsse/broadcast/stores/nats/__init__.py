@@ -40,6 +40,7 @@ are told; with ``sync_interval: always`` (2.10) nothing. In a cluster with ``rep
     watch.py   what comes
     pages.py   what has been
     store.py   the store
+    portable.py    copies
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fastsse.broadcast.stores.nats.link import OPTIONS, DriverError, Place
+from fastsse.broadcast.stores.nats.portable import PortableNatsStore
 from fastsse.broadcast.stores.nats.store import KEY_SECONDS, NatsStore
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def from_url(address: Address, retention: Retention) -> NatsStore:
         place = Place(address.parts, options)
     except DriverError as error:
         raise address.refuse(str(error)) from None
-    return NatsStore(
+    return PortableNatsStore(
         place,
         namespace,
         retention.log,

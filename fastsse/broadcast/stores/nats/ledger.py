@@ -62,9 +62,15 @@ class Ledger:
     Args:
         names: what they are called.
         wanted: the configuration of the stream of events: what it keeps, and how.
+
+    Attributes:
+        wanted: as given.
+        bounding: give a stream that is there already the wanted bounds. Otherwise it goes on by its own.
     """
 
     def __init__(self, names: Names, wanted: Mapping[str, Any]) -> None:
+        self.wanted = wanted
+        self.bounding = True
         self._names = names
         self._wanted = {**wanted, "name": names.stream, "subjects": names.subjects}
 
@@ -103,6 +109,36 @@ class Ledger:
         """
         return _extent(await link.ask(f"STREAM.INFO.{self._names.stream}"))
 
+    async def look(self, link: Link) -> tuple[Name, Extent] | None:
+        """Read the present name of the log and its extent, and make nothing; None where there is no log.
+
+        Raises:
+            OSError: the log cannot be reached.
+        """
+        try:
+            extent = await self.extent(link)
+            info = await link.ask(f"STREAM.INFO.{self._names.ledger}")
+        except Said as error:
+            if error.code == NO_STREAM:
+                return None
+            raise
+        name = None
+        if info["state"]["messages"]:
+            _, name = await self._present(link)
+        return None if name is None else (name, extent)
+
+    async def rename(self, link: Link, epoch: str, start: int) -> Name | None:
+        """Give the log a name that is chosen, as the one that follows; None when another process was quicker.
+
+        Raises:
+            OSError: the log cannot be reached.
+        """
+        extent = await self.extent(link)
+        version, name = await self._present(link)
+        generation = name.generation if name else 0
+        other = Name(epoch, generation + 1, extent.created, start)
+        return other if await self._replace(link, version, other) else None
+
     async def _prepare(self, link: Link) -> Extent:
         """Make the stream of events as it should be, and return its extent.
 
@@ -124,7 +160,7 @@ class Ledger:
                 f"the stream {self._names.stream} is not one of fastsse: take another namespace"
             )
         bounds = {key: self._wanted[key] for key in _BOUNDS}
-        if any(config.get(key) != value for key, value in bounds.items()):
+        if self.bounding and any(config.get(key) != value for key, value in bounds.items()):
             try:
                 info = await link.ask(f"STREAM.UPDATE.{self._names.stream}", {**config, **bounds})
             except Said as error:

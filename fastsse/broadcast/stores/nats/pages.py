@@ -22,7 +22,7 @@ from fastsse.broadcast.stores.nats.link import ANSWERS, Link
 from fastsse.broadcast.stores.nats.names import Names, place_of
 from fastsse.broadcast.stores.nats.watch import NANO
 
-__all__ = ["Part", "read_part", "read_parts"]
+__all__ = ["Part", "pull", "read_part", "read_parts"]
 
 _MESSAGES = 1000  # that one page takes from one consumer, at most
 _BYTES = 2**16  # that they may take at least, with their subjects and headers
@@ -116,9 +116,9 @@ async def read_part(
     exhausted = not made.get("num_pending")
     try:
         if not exhausted:
-            messages, exhausted = await _pull(link, consumer, _MESSAGES, max(_BYTES, 2 * limit))
+            messages, exhausted = await pull(link, consumer, _MESSAGES, max(_BYTES, 2 * limit))
         if not messages and not exhausted:  # the first one is larger than all that
-            messages, exhausted = await _pull(link, consumer, 1, 0)
+            messages, exhausted = await pull(link, consumer, 1, 0)
     finally:
         if link.alive:
             await link.request(f"CONSUMER.DELETE.{consumer}", b"", "")
@@ -127,7 +127,7 @@ async def read_part(
     return Part(entries, None if exhausted or place is None else place.position)
 
 
-async def _pull(link: Link, consumer: str, count: int, size: int) -> tuple[list[Msg], bool]:
+async def pull(link: Link, consumer: str, count: int, size: int) -> tuple[list[Msg], bool]:
     """Take messages that a consumer has: so many and so many bytes at most, and whether there are no more.
 
     Raises:

@@ -154,6 +154,9 @@ class PortablePostgresStore(PostgresStore):
         if head:
             raise OSError(f"position {positions[0]} does not follow {head}")
 
+    async def complete(self) -> None:
+        """End a copy. As `Portable.complete`: `adopt` has noted the head."""
+
     async def _told(self, link: Link, sql: str, *values: object) -> list[Any]:
         """Run a statement; an error of the server says what can be done."""
         try:

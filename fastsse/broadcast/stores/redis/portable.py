@@ -19,7 +19,7 @@ from typing import Any
 from fastsse.broadcast.stores import Draft, Entry, Log, Page, StorageFull, StoreState
 from fastsse.broadcast.stores._copies import check_extent, in_order, no_log, not_new
 from fastsse.broadcast.stores._entries import write_entry
-from fastsse.broadcast.stores.redis.entries import Found, gone_of, id_of, position_of
+from fastsse.broadcast.stores.redis.entries import NOTHING, Found, gone_of, id_of, position_of
 from fastsse.broadcast.stores.redis.link import Argument, Link, Said
 from fastsse.broadcast.stores.redis.scripts import COMMON
 from fastsse.broadcast.stores.redis.store import FULL, RedisStore
@@ -66,6 +66,20 @@ end
 redis.call('HSET', KEYS[2], 'serial', plain(serial), 'bytes', plain(bytes))
 """
 
+# KEYS: stream, log. ARGV: the log; the id of its head, after which it goes on.
+_COMPLETE = f"""
+{COMMON}
+if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[1] then return redis.error_reply('{_NOT_NEW} is this log any more') end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XADD', KEYS[1], ARGV[2], 'epoch', ARGV[1])
+  redis.call('XDEL', KEYS[1], ARGV[2])
+end
+local flat = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #flat, 2 do
+  if flat[i] == 'last-generated-id' and less(flat[i + 1], ARGV[2]) then redis.call('XSETID', KEYS[1], ARGV[2]) end
+end
+"""
+
 # KEYS: stream, log. ARGV: events, bytes, milliseconds that are kept; entries that go by their number, or are looked at.
 # Returns how many entries went.
 _STEP_OF = f"""
@@ -97,6 +111,7 @@ class PortableRedisStore(RedisStore):
 
     _copying: Link | None = None
     _glance: StoreState | None = None  # of a log that is only read
+    _adopted = Log("")
 
     async def open_to_read(self) -> Log:
         """Read the extent. As `Portable.open_to_read`: processes that follow the log go on."""
@@ -176,6 +191,7 @@ class PortableRedisStore(RedisStore):
         except Said as error:
             raise self._explain(error) from error
         self._epoch = log.epoch
+        self._adopted = log
 
     async def put(self, entries: Iterable[Entry]) -> None:
         """Put in entries under their own positions. As `Portable.put`."""
@@ -190,6 +206,16 @@ class PortableRedisStore(RedisStore):
             await self._require().call("EVAL", _PUT, 2, *self._keys, self._epoch, *words)
         except Said as error:
             raise self._explain(error, many[0].position) from error
+
+    async def complete(self) -> None:
+        """End a copy. As `Portable.complete`."""
+        link, head = self._require(), id_of(self._adopted.head)
+        if head == NOTHING:
+            return
+        try:
+            await link.call("EVAL", _COMPLETE, 2, *self._keys, self._epoch, head)
+        except Said as error:
+            raise self._explain(error) from error
 
     async def trim(self) -> int:
         """Let go one step of what is over the retention, exactly. As `Portable.trim`."""

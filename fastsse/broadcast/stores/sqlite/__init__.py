@@ -266,6 +266,9 @@ class SqliteStore:
         except ValueError as error:
             raise OSError(f"{self.options.path}: {error}") from error
 
+    async def complete(self) -> None:
+        """End a copy. As `Portable.complete`: `adopt` has noted the head."""
+
     async def trim(self) -> int:
         """Let go one step of what is over the retention. As `Portable.trim`."""
 
