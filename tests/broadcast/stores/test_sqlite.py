@@ -715,3 +715,22 @@ async def test_opening_does_not_depend_on_the_size_of_the_log(path: Path) -> Non
 
     assert 10 == len(told.entries)
     assert took < 0.5
+
+
+async def test_a_trim_goes_through_all_topics_and_counts_what_went(path: Path) -> None:
+    """More topics than one round looks at, and of the last ones more entries than one step takes."""
+    async with opened(path) as (store, _):
+        for topic, count in [*((f"t{n:03}", 1) for n in range(300)), ("u", 1300), ("v", 3)]:
+            await asyncio.gather(*(store.append(draft("x", topic)) for _ in range(count)))
+    keep = Retention(topics=((Pattern.of("u"), Keep(events=2)),))
+    store = SqliteStore(path, retention=keep)
+
+    log = await store.open_to_change()
+    gone = [await store.trim()]
+    while gone[-1]:
+        gone.append(await store.trim())
+    left = [(await store.read((topic,), 0, log.head + 1, 2**20)).entries for topic in "uv"]
+    await store.close()
+
+    assert 1298 == sum(gone)
+    assert (2, 3) == (len(left[0]), len(left[1]))

@@ -95,7 +95,6 @@ class SqliteStore:
         self._waiting_count = 0
         self._waiting_bytes = 0
         self._seen: Extent | None = None  # of a log that is only read
-        self._trimmer: Trimmer | None = None  # of a log that `trim` was called for
         self._watch: asyncio.TimerHandle | None = None
         self._stalled = False
 
@@ -195,7 +194,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish what waits, and let the file go."""
-        self._follower = self._trimmer = None
+        self._follower = None
         self._hand_over()
         writer, self._writer = self._writer, None
         threads, self._threads = self._threads, None
@@ -271,12 +270,7 @@ class SqliteStore:
 
     async def trim(self) -> int:
         """Let go one step of what is over the retention. As `Portable.trim`."""
-
-        def step(table: Table, _: Trimmer) -> int:
-            self._trimmer = self._trimmer or Trimmer(table, self.options.retention)
-            return self._trimmer.step_any()
-
-        return await self.call(step)
+        return await self.call(lambda _, trimmer: trimmer.step_any(self.options.retention))
 
     # Threads.
 

@@ -41,6 +41,7 @@ class Trimmer:
         self._retention = retention
         self._by_topic = retention.by_topic
         self._next = 0  # number of the topic that the last round ended with
+        self._other: Trimmer | None = None  # by the bounds of `step_any`
 
     def step(self, slack: int = 0, *, aged: bool = True) -> int:
         """Let go the oldest entries that are over the bounds of the log by more than `slack`; return how many.
@@ -135,16 +136,20 @@ class Trimmer:
             self._table.forget_numbers()
         return self._step_rows(row[:4] for row in rows if row[2])
 
-    def step_any(self) -> int:
-        """Let go one step of what is over any bound; return how many entries went: 0 after a look at every topic.
+    def step_any(self, retention: Retention) -> int:
+        """Let go one step of what is over other bounds; return how many entries went: 0 after a look at every topic.
+
+        Args:
+            retention: the bounds, of the log and of topics; the same ones at each call.
 
         Raises:
             sqlite3.Error: nothing has gone.
         """
-        gone, ends = self.step(), 0
+        one = self._other = self._other or Trimmer(self._table, retention)
+        gone, ends = one.step(), 0
         while not gone and ends < 2:  # the first round may begin anywhere
-            gone = self.step_round()
-            ends += self._next == 0
+            gone = one.step_round()
+            ends += one._next == 0
         return gone
 
     def _step_rows(self, rows: Iterable[tuple[int, str, int, int]]) -> int:
