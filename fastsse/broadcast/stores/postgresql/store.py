@@ -282,7 +282,10 @@ class PostgresStore(RemoteStore, Outbox):
         except Said as error:
             await self._heed(error)
             raise
-        self._answer(batch, epoch, row[0], row[1])
+        if len(row[0]) != len(items):
+            raise ValueError(f"{len(row[0])} answers to {len(items)} events")
+        # The next batch leaves before this one is answered, so that the server works on it meanwhile.
+        asyncio.get_running_loop().call_soon(self._answer, batch, epoch, row[0], row[1])
 
     def _answer(
         self, batch: Batch, epoch: str, positions: list[int], stamp: datetime | None

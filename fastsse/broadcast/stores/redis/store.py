@@ -6,6 +6,7 @@ scripts are the business of `link.py` and `scripts.py`.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -305,6 +306,13 @@ class RedisStore(RemoteStore):
             self._writing = None
             raise
         ids = answer.split(b" ")
+        if len(ids) != len(batch.items):
+            raise ValueError(f"{len(ids)} answers to {len(batch.items)} events")
+        # The next batch leaves before this one is answered, so that the server works on it meanwhile.
+        asyncio.get_running_loop().call_soon(self._answer, batch, epoch, ids)
+
+    def _answer(self, batch: Batch, epoch: str, ids: list[bytes]) -> None:
+        """Tell publishers their positions, and remember the newest entry of this process."""
         newest = -1
         for place, (waiting, id) in enumerate(zip(batch.items, ids, strict=True)):
             if id == REUSED:
