@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from multiprocessing import parent_process
-from typing import Any
+from typing import Any, Literal
 
 from fastsse.asgi import Message, Receive, Scope, Send
 from fastsse.broadcast import sockets
@@ -27,7 +28,9 @@ from fastsse.broadcast.app import Broadcast
 from fastsse.broadcast.hub.topics import TopicLimits
 from fastsse.broadcast.operators import LOOPBACK, Operators
 
-__all__ = ["Worker", "authority"]
+__all__ = ["Security", "Worker", "authority"]
+
+Security = Literal["none", "tls", "clients"]
 
 _KNOCK = 0.02  # s between two requests to see if the server answers
 _MARGIN = 3.0  # s beyond the longest lag_seconds: the hub ends a slow stream first, then the kernel its connection
@@ -45,14 +48,21 @@ class Worker:
         port: the port that the server has bound.
         operators: ports for operators, the first free one of which this worker takes; none: the numbers are told where
             readers are served.
+        security: how the server is reached: ``none``, over ``tls``, or over TLS by ``clients`` with a certificate.
     """
 
     def __init__(
-        self, app: Broadcast, address: str, port: int, operators: Sequence[int] = ()
+        self,
+        app: Broadcast,
+        address: str,
+        port: int,
+        operators: Sequence[int] = (),
+        security: Security = "none",
     ) -> None:
         self._app = app
         self._address = address
         self._port = port
+        self._security = security
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
@@ -154,7 +164,8 @@ class Worker:
         seconds = TopicLimits(self._app.settings).longest + _MARGIN
         sockets.limit_silence(self._address, self._port, seconds)
         sockets.limit_unsent(self._address, self._port)
-        print(f"fastsse: http://{authority(here, self._port)}/", flush=True)
+        scheme = "http" if self._security == "none" else "https"
+        print(f"fastsse: {scheme}://{authority(here, self._port)}/", flush=True)
 
     def _end_again(self) -> None:
         """Raise SIGTERM again for the server: the first came before its loop ran, and maybe only the app heard it."""
@@ -163,16 +174,29 @@ class Worker:
 
     async def _answers(self, address: str) -> bool:
         try:
-            reader, writer = await asyncio.open_connection(address, self._port)
+            reader, writer = await asyncio.open_connection(
+                address, self._port, ssl=self._knocking()
+            )
         except OSError:
             return False
         try:
+            if self._security == "clients":
+                return True  # there was a handshake, and there is no certificate to ask more with
             writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return b" 200 " in await reader.readline()
         except OSError:
             return False
         finally:
             writer.close()
+
+    def _knocking(self) -> ssl.SSLContext | None:
+        """Make the client's side of TLS for a question to this process itself, whose name nobody has to check."""
+        if self._security == "none":
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
 
     # The end.
 

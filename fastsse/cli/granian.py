@@ -17,7 +17,7 @@ from multiprocessing import parent_process
 from typing import Any
 
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
@@ -25,10 +25,11 @@ from granian.server.common import AbstractServer
 from fastsse.broadcast.app import create_app
 from fastsse.broadcast.process import heed_one_sigterm, tune_collector
 from fastsse.broadcast.settings import Settings
-from fastsse.broadcast.worker import Worker
+from fastsse.broadcast.worker import Security, Worker
 from fastsse.cli.address import operator_ports
 from fastsse.cli.signals import MainProcess, thread_workers
 from fastsse.cli.terminal import Failure
+from fastsse.cli.tls import Tls
 
 __all__ = ["launch", "load"]
 
@@ -38,7 +39,12 @@ _KILL = 5  # s beyond --drain; streams end within one, so only a worker that han
 
 
 def launch(
-    given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
+    given: argparse.Namespace,
+    settings: Settings,
+    address: str,
+    port: int,
+    connections: int,
+    tls: Tls | None,
 ) -> None:
     """Run granian until it has stopped.
 
@@ -48,26 +54,33 @@ def launch(
         address: the address to bind.
         port: the port to bind, which is free.
         connections: how many there may be at a time.
+        tls: the files of TLS, which are good; None to serve without.
 
     Raises:
         SettingError: an origin or a host of the settings cannot be one.
         Failure: uvloop is asked for and not installed.
     """
     create_app(settings)  # the worker makes its own; this one only shows what the app refuses
-    server = _server(given, settings, address, port, connections)
+    server = _server(given, settings, address, port, connections, tls)
     process = MainProcess(server)
     server.on_startup(process.take_signals)
     server.on_reload(process.end_workers)
     operators = operator_ports(given.operator_port, given.workers)
-    loader = partial(load, settings, address, port, operators)
+    loader = partial(load, settings, address, port, operators, _security(tls))
     server.serve(target_loader=loader, wrap_loader=False)
 
 
-def load(settings: Settings, address: str, port: int, operators: Sequence[int] = ()) -> Worker:
+def load(
+    settings: Settings,
+    address: str,
+    port: int,
+    operators: Sequence[int] = (),
+    security: Security = "none",
+) -> Worker:
     """Make the app in the worker. The loader is pickled where processes are spawned, so it cannot be a closure."""
     # granian without an access log never looks at a request's scope again.
     app = create_app(settings, keep_scope="nothing")
-    worker = Worker(app, address, port, operators)
+    worker = Worker(app, address, port, operators, security)
     tune_collector()
     if parent_process() is not None:
         loop = asyncio.get_event_loop()  # the worker's; it does not run yet
@@ -78,8 +91,19 @@ def load(settings: Settings, address: str, port: int, operators: Sequence[int] =
     return worker
 
 
+def _security(tls: Tls | None) -> Security:
+    if tls is None:
+        return "none"
+    return "tls" if tls.client_ca is None else "clients"
+
+
 def _server(
-    given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
+    given: argparse.Namespace,
+    settings: Settings,
+    address: str,
+    port: int,
+    connections: int,
+    tls: Tls | None,
 ) -> AbstractServer[Any]:
     return Granian(
         f"{create_app.__module__}:app",
@@ -87,7 +111,7 @@ def _server(
         port,
         workers=given.workers,
         interface=Interfaces.ASGI,
-        http=HTTPModes(given.http),
+        http=HTTPModes(given.http or ("1" if tls is None else "auto")),
         http1_settings=HTTP1Settings(max_buffer_size=_HEAD_SIZE),
         http2_settings=HTTP2Settings(max_headers_size=_HEAD_SIZE),
         websockets=False,
@@ -100,6 +124,11 @@ def _server(
         respawn_failed_workers=given.workers > 1,
         respawn_interval=0.0,  # the old worker has ended by then, see MainProcess.end_workers
         workers_kill_timeout=ceil(settings.drain) + _KILL,
+        ssl_cert=None if tls is None else tls.cert,
+        ssl_key=None if tls is None else tls.key,
+        ssl_ca=None if tls is None else tls.client_ca,
+        ssl_client_verify=tls is not None and tls.client_ca is not None,
+        ssl_protocol_min=SSLProtocols.tls12,
         log_level=LogLevels(given.log_level),
         log_dictconfig=_logging(given.log_level),
     )

@@ -19,6 +19,7 @@ from fastsse.cli.connections import SPARE, allow_connections
 from fastsse.cli.knobs import add_knobs, given_knobs
 from fastsse.cli.stores import make_store
 from fastsse.cli.terminal import Failure
+from fastsse.cli.tls import Tls, read_tls
 
 __all__ = ["add_arguments"]
 
@@ -50,9 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1",
         help="address to bind; a public one needs --keys, or --open (default: %(default)s)")  # fmt: skip
     add("--port", type=port, default=8000, help="0: any free one (default: %(default)s)")
-    add("--operator-port", type=port, metavar="PORT",
-        help="loopback port for /metrics and all of /health, which are then told nowhere else; worker by worker "
-        "one port more; 0: any free ones (default: where readers are served)")  # fmt: skip
     add("--open", action="store_true",
         help="allow a public address without keys: everybody may read and publish")  # fmt: skip
     add("--workers", type=positive, default=1, metavar="N",
@@ -64,13 +62,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"max_streams and max_bodies, and {SPARE:,} for pages, probes and idle ones)")  # fmt: skip
     add("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
         help="event loop; auto: uvloop where it is installed (default: %(default)s)")  # fmt: skip
-    add("--http", choices=("1", "2", "auto"), default="1",
-        help="auto: HTTP/1 and, without TLS, HTTP/2; 12 KiB more a connection (default: %(default)s)")  # fmt: skip
+    add("--http", choices=("1", "2", "auto"),
+        help="auto: HTTP/1 and HTTP/2; without TLS 12 KiB more a connection (default: auto with TLS, otherwise "
+        "1)")  # fmt: skip
     add("--log-level", choices=("critical", "error", "warning", "info", "debug"), default="warning",
         help="logs go to stderr (default: %(default)s)")  # fmt: skip
     add("--config", metavar="FILE",
         help="a TOML file with the settings below as keys, such as max_streams")  # fmt: skip
+    _add_reach(parser)
     add_knobs(parser)
+
+
+def _add_reach(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how the server is reached beside its address: TLS, and the operators' port."""
+    add = parser.add_argument
+    add("--tls-cert", metavar="FILE",
+        help="serve over TLS: the certificate, and those between it and the authority, as PEM; needs "
+        "--tls-key")  # fmt: skip
+    add("--tls-key", metavar="FILE", help="the certificate's private key, as PEM, not encrypted")
+    add("--tls-client-ca", metavar="FILE",
+        help="authorities, as PEM, one of which must have signed each client's certificate "
+        "(default: clients need none)")  # fmt: skip
+    add("--operator-port", type=port, metavar="PORT",
+        help="loopback port for /metrics and all of /health, which are then told nowhere else; worker by worker "
+        "one port more; 0: any free ones (default: where readers are served)")  # fmt: skip
 
 
 def _processors() -> int:
@@ -82,6 +97,7 @@ def _processors() -> int:
 
 def _serve(given: argparse.Namespace) -> int:
     settings = _settings(given)
+    tls = read_tls(given.tls_cert, given.tls_key, given.tls_client_ca)
     shared = is_shared(make_store(settings))
     if given.workers != 1 and not shared:
         raise Failure(f"--workers {given.workers}: {_ONE_WORKER}")
@@ -96,7 +112,7 @@ def _serve(given: argparse.Namespace) -> int:
     with hold_port(address, given.port) as bound:
         check_free("--operator-port", operator_ports(given.operator_port, given.workers))
         connections = allow_connections(given.connections, settings)
-        _launch(given, settings, address, bound, connections)
+        _launch(given, settings, address, bound, connections, tls)
     return 0
 
 
@@ -108,11 +124,16 @@ def _settings(given: argparse.Namespace) -> Settings:
 
 
 def _launch(
-    given: argparse.Namespace, settings: Settings, address: str, port: int, connections: int
+    given: argparse.Namespace,
+    settings: Settings,
+    address: str,
+    port: int,
+    connections: int,
+    tls: Tls | None,
 ) -> None:
     """Run the server until it has stopped; granian and the app's libraries are imported only now."""
     try:
         from fastsse.cli.granian import launch
     except ImportError as error:
         raise Failure(f"serve needs {error.name}: pip install 'fastsse-core[server]'") from error
-    launch(given, settings, address, port, connections)
+    launch(given, settings, address, port, connections, tls)

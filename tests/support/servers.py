@@ -260,8 +260,8 @@ def serve_as(
 
 def _announced(process: subprocess.Popen[bytes]) -> Server:
     line = _read_line(process)
-    assert line.startswith("fastsse: http://"), line
-    host, _, port = line.removeprefix("fastsse: http://").strip().rstrip("/").rpartition(":")
+    assert line.startswith(("fastsse: http://", "fastsse: https://")), line
+    host, _, port = line.partition("://")[2].strip().rstrip("/").rpartition(":")
     return Server(process, int(port), host.strip("[]"))
 
 
