@@ -42,7 +42,7 @@ from support.tokens import AUDIENCE, bearer, key_flags, write_keys
 RATE = 10.0  # honest events in a second
 GROWTH = 64.0  # MiB
 FLAGS = (
-    *("--audience", AUDIENCE),
+    *("--audience", AUDIENCE, "--max-bodies", "30"),
     *("--opens-per-second", "5", "--posts-per-second", "12", "--streams-per-address", "60"),
 )
 

@@ -75,21 +75,21 @@ def _tokens() -> list[Line]:
     good = {"fastsse": _ALL, "sub": "mallory"}
     public = pem(private_key("rsa").public_key())
     shapes = {
-        "signature": [sign(claims(60, jti=str(n), **good), key=stranger) for n in range(_KINDS)],
+        "signature": [sign(claims(3600, jti=str(n), **good), key=stranger) for n in range(_KINDS)],
         "expired": [sign(claims(-60 - n, **good)) for n in range(_KINDS)],
         "early": [sign(claims(3600, nbf=time.time() + 3000, **good))],
-        "audience": [sign(claims(60, **good) | {"aud": "https://another.example"})],
+        "audience": [sign(claims(3600, **good) | {"aud": "https://another.example"})],
         "key": [
-            *(by_hand({"alg": "none"}, claims(60, **good), signature="AA") for _ in range(2)),
-            by_hand({"alg": "HS256"}, claims(60, iss=RSA_ISSUER, **good), public),
+            *(by_hand({"alg": "none"}, claims(3600, **good), signature="AA") for _ in range(2)),
+            by_hand({"alg": "HS256"}, claims(3600, iss=RSA_ISSUER, **good), public),
             *(
-                by_hand({"alg": "ES256", "kid": f"k{n}"}, claims(60, iss=JWKS_ISSUER, **good))
+                by_hand({"alg": "ES256", "kid": f"k{n}"}, claims(3600, iss=JWKS_ISSUER, **good))
                 for n in range(_KINDS)
             ),
         ],
         "form": ["a.b.c", "x" * 500, "....", "é.é.é"],
         "size": [f"{'x' * 10_000}.y.z"],
-        "claims": [sign(claims(60, sub="mallory", fastsse={"subscribe": "*"}))],
+        "claims": [sign(claims(3600, sub="mallory", fastsse={"subscribe": "*"}))],
     }
     refused = frozenset({401})
     lines = [
@@ -198,6 +198,7 @@ def _slow() -> list[Line]:
         Line(
             Attack("slow bodies", 5, [half + "x" * len(half)], slow=20.0),
             frozenset({0, 408, 429, 503}),
+            met=(("fastsse_bodies_refused_total", "silent"),),
         ),
     ]
 

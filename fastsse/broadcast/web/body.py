@@ -75,13 +75,22 @@ class Body:
         self._taken = 0  # bytes that have come
         self._off = ""  # why the reading was called off
         self._since = asyncio.get_running_loop().time()  # of the last byte, or of the beginning
+        self._whole: float | None = None  # when the reading of a whole body began; None: a stream
         self.given = length is not None or coding is not None
         self.heard = False
         self.held = 0
 
     def silence(self, now: float) -> float:
-        """Return for how many seconds the sender has sent nothing; 0 while the server works on the body."""
-        return 0.0 if self._waiting is None else now - self._since
+        """Return for how many seconds the sender has sent nothing; 0 while the server works on the body.
+
+        A body that is no stream earns its time by its bytes, so that a byte now and then does not break the silence.
+        """
+        if self._waiting is None:
+            return 0.0
+        silent = now - self._since
+        if self._whole is None:
+            return silent
+        return max(silent, now - self._whole - self._taken / LEAST_RATE)
 
     def close(self) -> None:
         """Call the reading off, because the server is about to stop. Call it on the loop."""
@@ -151,7 +160,8 @@ class Body:
             raise Problem.of_size("body", self._length, limit)
         seconds = self._settings.body_seconds
         loop = asyncio.get_running_loop()
-        due = loop.time() + seconds
+        self._whole = loop.time()
+        due = self._whole + seconds
         chunks: list[bytes] = []
         detail = f"the body must come within {seconds:g} s, and {LEAST_RATE} bytes earn one more"
 

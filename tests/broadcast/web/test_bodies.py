@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fastsse.asgi import Message
 from fastsse.broadcast import Settings
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.web import bodies as module
@@ -90,6 +91,36 @@ async def test_of_silent_bodies_the_one_that_never_spoke_gives_its_place(
     assert not tasks[0].done()
     assert {"silent": 1} == dict(stats.bodies_refused)
     tasks[0].cancel()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["form", "stream"])
+async def test_a_byte_now_and_then_keeps_the_place_of_a_stream_alone(
+    whole: bool, stats: Stats, stack: ExitStack
+) -> None:
+    """Senders that drip a body could otherwise hold all places for as long as a body may take."""
+    drops: asyncio.Queue[Message] = asyncio.Queue()
+    bodies = Bodies(Settings(max_bodies=1), stats)
+    body = stack.enter_context(bodies.reading({"headers": []}, drops.get))
+    task = asyncio.create_task(body.read(100) if whole else collect(body))
+    drops.put_nowait({"type": "http.request", "body": b"x", "more_body": True})
+    while not body.heard:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # waits for the next byte
+    body._since = asyncio.get_running_loop().time()
+    body._whole = body._since - 10 if whole else None  # as if it had dripped for ten seconds
+
+    if whole:
+        read(bodies, stack)
+        with pytest.raises(Problem, match="others needed its place"):
+            await task
+    else:
+        with pytest.raises(Problem, match="are taken"):
+            read(bodies, stack)
+        task.cancel()
+
+
+async def collect(body: Body) -> bytes:
+    return b"".join([chunk async for chunk in body.stream()])
 
 
 async def test_where_too_much_is_held_the_largest_body_is_given_up(
