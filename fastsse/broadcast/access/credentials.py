@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from fastsse.asgi import Scope, headers
-from fastsse.broadcast.web.headers import header_once
 from fastsse.broadcast.web.problems import Problem
 
 __all__ = ["Credential", "find_credential"]
@@ -48,7 +47,10 @@ def find_credential(scope: Scope, cookie: bytes, *, tickets: bool) -> Credential
     Raises:
         Problem: 400 for credentials that are given twice.
     """
-    given = header_once(scope, b"authorization")
+    found = headers(scope, b"authorization")
+    if len(found) > 1:
+        raise Problem(400, _ONCE)  # repeats no value, unlike the problem of other headers
+    given = found[0] if found else None
     ticket = _ticket(scope["query_string"]) if tickets else None
     if given is not None:
         if ticket is not None:
@@ -58,8 +60,8 @@ def find_credential(scope: Scope, cookie: bytes, *, tickets: bool) -> Credential
         return Credential(kind, value.strip(), "header")
     if ticket is not None:
         return Credential("ticket", ticket, "query")
-    found = _cookie(scope, cookie)
-    return None if found is None else Credential("token", found, "cookie")
+    token = _cookie(scope, cookie)
+    return None if token is None else Credential("token", token, "cookie")
 
 
 def _ticket(query: bytes) -> bytes | None:
