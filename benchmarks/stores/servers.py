@@ -20,6 +20,7 @@ from pathlib import Path
 
 __all__ = ["nats_port", "postgres_port", "program", "redis_port"]
 
+_STARTS = 60.0  # s that a server may take to start
 _USER = "postgres"  # whom PostgreSQL runs as where we are root, as whom it refuses to run
 
 
@@ -32,23 +33,23 @@ def program(name: str) -> str | None:
 @functools.cache
 def redis_port() -> int:
     """Start a Redis that keeps all in memory, and return its port."""
-    port = _free_port()
-    command = ["redis-server", "--port", str(port), "--save", "", "--dir", tempfile.gettempdir()]
-    return _start(command, port)
+    folder = _folder("redis")
+    return _start(
+        lambda port: ["redis-server", "--port", str(port), "--save", "", "--dir", folder], _is_taken
+    )
 
 
 @functools.cache
 def nats_port() -> int:
     """Start a NATS server with JetStream, and return its port."""
-    port = _free_port()
-    command = ["nats-server", "--addr", "127.0.0.1", "--port", str(port)]
-    return _start([*command, "--jetstream", "--store_dir", _folder("nats")], port)
+    command = ["nats-server", "--addr", "127.0.0.1", "--jetstream", "--store_dir", _folder("nats")]
+    return _start(lambda port: [*command, "--port", str(port)], _is_taken)
 
 
 @functools.cache
 def postgres_port() -> int:
     """Start a PostgreSQL with a user and a database ``postgres``, and return its port."""
-    folder, port = _folder("postgres"), _free_port()
+    folder = _folder("postgres")
     user: list[str] = []
     if os.getuid() == 0:
         shutil.chown(folder, _USER)
@@ -61,17 +62,14 @@ def postgres_port() -> int:
         cwd="/",
     )
     command = [*user, program("postgres") or "postgres", "-D", f"{folder}/data"]
-    for setting in (
-        f"port={port}",
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "fsync=off",
-    ):
+    for setting in ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"):
         command += ["-c", setting]
-    _start(command, port)
     status = Path(folder, "data", "postmaster.pid")  # whose last line tells when sessions begin
-    _wait(command, lambda: status.read_text("utf-8").rstrip().endswith("ready"))
-    return port
+
+    def is_ready(port: int) -> bool:
+        return _is_taken(port) and status.read_text("utf-8").rstrip().endswith("ready")
+
+    return _start(lambda port: [*command, "-c", f"port={port}"], is_ready)
 
 
 def _folder(name: str) -> str:
@@ -88,27 +86,31 @@ def _free_port() -> int:
         return port
 
 
-def _start(command: Sequence[str], port: int) -> int:
-    """Run a server until this process ends, and return its port once that takes connections."""
-    server = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    atexit.register(_end, server)
-    _wait(command, lambda: _is_taken(port))
-    return port
-
-
 def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait(command: Sequence[str], ready: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if ready():
-            return
-        time.sleep(0.01)
-    raise SystemExit(f"{' '.join(command)} did not start")
+def _start(command: Callable[[int], Sequence[str]], is_ready: Callable[[int], bool]) -> int:
+    """Run a server until this process ends, and return its port once the server is ready.
+
+    A server that ends at once may have lost its port to another process, and is started again on another one.
+    """
+    for _ in range(3):
+        port = _free_port()
+        server = subprocess.Popen(
+            command(port),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        atexit.register(_end, server)
+        begun = time.monotonic()
+        while server.poll() is None and time.monotonic() < begun + _STARTS:
+            if is_ready(port):
+                return port
+            time.sleep(0.01)
+    raise SystemExit(f"{command(0)[0]} did not start")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
