@@ -169,6 +169,17 @@ class TestGroups:
         assert [str(n) for n in range(500)] == texts(told.entries)
         assert len(groups) < 50
 
+    async def test_the_write_ahead_log_stays_within_its_bound(self, path: Path) -> None:
+        block = b"data: " + b"x" * 20_000 + b"\n\n"
+        sizes: list[int] = []
+        async with opened(path) as (store, _):
+            for _ in range(30):
+                await asyncio.gather(*(store.append(Draft(("a",), block)) for _ in range(100)))
+                sizes.append(path.with_name("log.db-wal").stat().st_size)
+
+        assert 2**23 < max(sizes) < 2**25
+        assert path.stat().st_size > 30 * 100 * 20_000
+
     async def test_the_same_key_twice_in_one_group_appends_once(self, path: Path) -> None:
         async with opened(path) as (store, told):
             answers = await asyncio.gather(

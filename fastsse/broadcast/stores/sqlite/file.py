@@ -32,6 +32,7 @@ _APPLICATION = 0x46535345  # "FSSE"
 _OLDEST = (3, 35)  # of SQLite: an upsert without a target
 _BUSY = 5.0  # s: only a copy of the log that is being made or a checkpoint of another connection can hold the file
 _CACHE = -16_384  # KiB of pages that one connection keeps
+_WAL = 4096  # pages of the write-ahead log after which they are moved into the file, which waits for the disk twice
 _TABLES = """
 CREATE TABLE extent (epoch TEXT NOT NULL, floor INTEGER NOT NULL, head INTEGER NOT NULL, entries INTEGER NOT NULL,
     bytes INTEGER NOT NULL, opened TEXT NOT NULL);
@@ -148,6 +149,7 @@ def _begin(db: sqlite3.Connection, path: Path, mode: Mode, most: int) -> Extent:
         raise StoreUnusable(f"{path}: no write-ahead log can be kept there, as on a network's disk")
     db.execute(f"PRAGMA cache_size = {_CACHE}")
     db.execute("PRAGMA journal_size_limit = 67108864")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
     db.execute("PRAGMA synchronous = FULL")
     [size] = db.execute("PRAGMA page_size").fetchone()
     if most:
