@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.mutations import Mutation, applied
 from support.servers import APP, DEADLINE, Clients, environment, serve, wait_for
 from support.starts import STARTS, started
 
@@ -23,7 +24,7 @@ from fastsse.broadcast.access.proxies import HOPS, Proxies
 from fastsse.broadcast.settings import Settings
 from fastsse.errors import SettingError
 
-TRUSTED = ("10.0.0.0/8", "192.0.2.1", "2001:db8:aaaa::/48", "unix")
+TRUSTED = ("10.0.0.0/8", "192.0.2.1", "2001:db8:aaaa::/48", "fe80::/64", "unix")
 XFF, FWD = "x-forwarded-for", "forwarded"
 Lines = Sequence[tuple[str, str | bytes]]
 
@@ -50,7 +51,7 @@ CASES: list[tuple[str, str, Lines, str]] = [
     ("IPv6 in brackets", "10.0.0.1", [(XFF, "[2001:db8::7]")], "2001:db8::7"),
     ("IPv6 with a port", "10.0.0.1", [(XFF, "[2001:db8::7]:443")], "2001:db8::7:443"),
     ("an IPv6 proxy", "2001:db8:aaaa::1", [(XFF, "203.0.113.7")], "203.0.113.7"),
-    ("a proxy's zone", "fe80::1%eth0", [(XFF, "203.0.113.7")], "fe80::1%eth0"),
+    ("a proxy's zone", "fe80::1%eth0", [(XFF, "203.0.113.7")], "203.0.113.7"),
     ("a hop's zone", "10.0.0.1", [(XFF, "fe80::1%eth0")], "10.0.0.1"),
     ("IPv4 within IPv6, proxy", "::ffff:10.0.0.1", [(XFF, "203.0.113.7")], "203.0.113.7"),
     ("IPv4 within IPv6, hop", "10.0.0.1", [(XFF, "1.2.3.4, ::ffff:203.0.113.7")], "203.0.113.7"),
@@ -74,7 +75,7 @@ CASES: list[tuple[str, str, Lines, str]] = [
     ("many hops", "10.0.0.1", [(XFF, ", ".join(["1.2.3.4"] + ["10.0.0.2"] * (HOPS - 1)))], "1.2.3.4"),
     ("a long lie", "10.0.0.1", [(XFF, "1.2.3.4," * 9000 + "203.0.113.7")], "203.0.113.7"),
     ("a long hop", "10.0.0.1", [(XFF, "1" * 60_000)], "10.0.0.1"),
-    ("an address that is cut", "10.0.0.1", [(XFF, "201.2.3.4" + " " * 4088)], "10.0.0.1"),
+    ("an address that is cut", "10.0.0.1", [(XFF, "21.2.3.4" + " " * 4089)], "10.0.0.1"),
     ("Forwarded", "10.0.0.1", [(FWD, "for=203.0.113.7")], "203.0.113.7"),
     ("Forwarded with more", "10.0.0.1", [(FWD, "proto=http;For=203.0.113.7;by=10.0.0.1")], "203.0.113.7"),
     ("Forwarded IPv6", "10.0.0.1", [(FWD, 'for="[2001:db8::7]:4711"')], "2001:db8::7:4711"),
@@ -90,6 +91,7 @@ CASES: list[tuple[str, str, Lines, str]] = [
     ("an open quote on the left", "10.0.0.1", [(FWD, 'for="1.2.3.4, for=203.0.113.7')], "203.0.113.7"),
     ("a quote around a comma", "10.0.0.1", [(FWD, 'for=1.2.3.4, for=203.0.113.7;x=", for=9.9.9.9"')], "203.0.113.7"),
     ("an escaped quote", "10.0.0.1", [(FWD, r'for=203.0.113.7;x="a\", for=9.9.9.9"')], "203.0.113.7"),
+    ("one further left", "10.0.0.1", [(FWD, r'for=1.2.3.4, for=203.0.113.7;x="a\", for=9.9.9.9"')], "203.0.113.7"),
     ("an open quote last", "10.0.0.1", [(FWD, 'for=1.2.3.4, for="203.0.113.7')], "10.0.0.1"),
     ("blanks around =", "10.0.0.1", [(FWD, "for = 203.0.113.7")], "10.0.0.1"),
     ("both, of one mind", "10.0.0.1", [(XFF, "203.0.113.7"), (FWD, "for=203.0.113.7")], "203.0.113.7"),
@@ -118,6 +120,36 @@ def client(peer: str | None, lines: Lines, **more: Any) -> str:
 )
 def test_the_address_that_counts(peer: str, lines: Lines, expected: str) -> None:
     assert expected == client(peer, lines)
+
+
+FAULTS = [
+    ("every peer is trusted", "Proxies.client", "not self._trusts(peer)", "False"),
+    ("every hop is trusted", "Proxies._follow", "not self._trusts(node.address)", "False"),
+    ("no hop is trusted", "Proxies._follow", "not self._trusts(node.address)", "True"),
+    ("an odd hop is passed over", "Proxies._follow", "break", "continue", "if node is None:\n            "),
+    ("the first line is the newest", "_hops", "reversed(lines)", "lines"),
+    ("what is cut is whole", "_hops", "cut and not start", "False"),
+    ("quotes mean nothing", "_parts", "if quotes else -1", "if False else -1"),
+    ("a quote may be escaped anywhere", "_parts", 'line[at - 1] == "\\\\"', "False"),
+    ("IPv4 within IPv6 is IPv6", "_plain", "given.ipv4_mapped is not None", "False"),
+    ("any port is a port", "_node", "number <= 65535", "True"),
+    ("the last for counts", "_for", "if found is not None", "if False"),
+    ("headers that differ are one", "_differ", "one.address != other.address", "False"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
+def test_the_table_finds_each_fault(fault: tuple[str, ...]) -> None:
+    name, place, old, new, *before = fault
+    lead = before[0] if before else ""
+    mutation = Mutation(
+        name, f"proxies:{place}", lead + old, lead + new, package="fastsse.broadcast.access"
+    )
+
+    with applied(mutation):
+        wrong = [row for row, *case, expected in CASES if client(*case) != expected]
+
+    assert wrong
 
 
 def test_one_header_alone_may_be_named() -> None:
