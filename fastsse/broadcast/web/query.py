@@ -19,6 +19,7 @@ from fastsse.broadcast.names import check_names
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.web import forms
 from fastsse.broadcast.web.problems import Problem
+from fastsse.errors import InvalidField
 
 __all__ = ["SHOWN_ID", "read_id", "read_terms", "terms_of_request"]
 
@@ -29,6 +30,10 @@ SHOWN_ID = (
 _KINDS = {b"topic": "topic", b"labels": "labels", b"last_event_id": "id", b"lastEventId": "id"}
 _ID_BYTES = 4 * SHOWN_ID
 _LONGEST_NAME = 64  # bytes of a field's name as it is sent; no name of ours is longer
+_SHORTEST_NAME = 5  # bytes: "topic"; escapes make a name longer
+_FIRST = b"lL-_"  # what the name of a last event ID begins with, unless it is escaped
+_FIELDS = 8192  # fields beside topics: to read one takes a microsecond
+_SPELLINGS = 2  # ways to escape one name, as far as one stream's topics are counted
 _BESIDE = 8  # bytes of a query beside a topic's name: "&topic="
 _ELSEWHERE = 16_384  # bytes of a query for other fields, beside the most topics
 
@@ -45,7 +50,7 @@ def read_terms(query: bytes, settings: Settings) -> Terms:
             neither 1 nor 0, or given twice; 414 for a query that no honest reader needs.
         InvalidField: no topic, more than `topics_per_stream`, or one that cannot be a name.
     """
-    _check_length(len(query), settings)
+    _check_length(query, settings)
     topics: dict[bytes, None] = {}
     labels: list[bytes] = []
     last = b""
@@ -58,11 +63,13 @@ def read_terms(query: bytes, settings: Settings) -> Terms:
             labels.append(value)
         elif kind == "id":
             last = value or last
-    longest = settings.max_topic_length
+    longest, most = settings.max_topic_length, settings.topics_per_stream
+    if len(topics) > _SPELLINGS * most:  # counted before each of them costs work
+        raise InvalidField("topic", f"{len(topics)} topics", f"at most {most} are allowed")
     names = [_topic(value, longest) for value in topics]
     labelled = _flag("labels", labels)
     last_event_id = read_id(_unquote(last[: 3 * _ID_BYTES])) if last else None
-    return Terms(check_names(names, settings.topics_per_stream, longest), last_event_id, labelled)
+    return Terms(check_names(names, most, longest), last_event_id, labelled)
 
 
 def terms_of_request(asked: Terms, last_event_id: bytes | None, scope: Scope) -> Terms:
@@ -86,7 +93,9 @@ def read_id(value: bytes) -> str:
 
 def _kind(name: bytes) -> str | None:
     """Return what a field of this name holds, by the values of `_KINDS`; None for a field that means nothing here."""
-    if not name or len(name) > _LONGEST_NAME:
+    if not _SHORTEST_NAME <= len(name) <= _LONGEST_NAME:
+        return None
+    if b"%" not in name and name[0] not in _FIRST:
         return None
     text = _unquote(name).decode("utf-8", "replace")
     return "id" if names_last_event_id(text) else _KINDS.get(text.encode())
@@ -96,6 +105,8 @@ def _topic(value: bytes, longest: int) -> str:
     size = len(value) - 2 * value.count(b"%")
     if size > longest:  # checked first, because to undo escapes costs a hundred times more a byte
         raise Problem.of_field("topic", value, f"must be 1 to {longest} bytes of UTF-8")
+    if b"%" not in value and b"+" not in value:
+        return forms.decode_text("topic", value)
     [(name, raw)] = forms.parse_pairs(b"topic=" + value, "query", most=1)
     return forms.decode_text(name, raw)
 
@@ -112,7 +123,11 @@ def _unquote(value: bytes) -> bytes:
     return unquote_to_bytes(value.replace(b"+", b" "))
 
 
-def _check_length(size: int, settings: Settings) -> None:
+def _check_length(query: bytes, settings: Settings) -> None:
+    size, fields = len(query), 1 + query.count(b"&")
     most = settings.topics_per_stream * 3 * (settings.max_topic_length + _BESIDE) + _ELSEWHERE
     if size > most:
         raise Problem.of_size("query", size, most, status=414)
+    if fields > _FIELDS + _SPELLINGS * settings.topics_per_stream:
+        rule = f"must have at most {_FIELDS} fields beside its topics"
+        raise Problem.of_field("query", query, rule, status=414)
