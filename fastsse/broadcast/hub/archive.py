@@ -37,6 +37,7 @@ PAGE = JOIN_SIZE // 4  # bytes of blocks in one page; with ids and labels it sti
 _SLICE = (
     64  # entries that are joined before others get the loop: a page may have a thousand small ones
 )
+_PLAIN = 256  # the same for entries that need no look
 _READS = (
     16  # pages that are read at once: a thousand readers that come back must not flood the store
 )
@@ -107,7 +108,9 @@ class Archivist:
         if page.epoch != epoch:
             raise OSError(f"the archive is of the log {page.epoch}, which is not reported yet")
         last = min(end, eras.position(page.end))
-        entries = [e for e in page.entries if walk.note(e, eras.position(e.position))]
+        entries = page.entries
+        if walk.ends or any(entry.ends for entry in entries):
+            entries = [e for e in entries if walk.note(e, eras.position(e.position))]
         if last <= after:
             if looks_back:
                 return None
@@ -138,6 +141,8 @@ class Archivist:
             if block := self._tell(subscriber, gone):
                 pieces.append(block)
                 events += 1
+        if subscriber.told is None and audience.filter is None and not audience.labels:
+            return await self._join_plain(pieces, page, at - shift, last)
         for number, entry in enumerate(page.entries, 1):
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
@@ -153,6 +158,30 @@ class Archivist:
                 events += 1
                 weight += len(record.block)
         return Join(pieces, last, events, weight) if pieces else None
+
+    async def _join_plain(
+        self, pieces: list[bytes], page: Page, after: int, last: int
+    ) -> Join | None:
+        """Join the entries of a page for a reader that gets all of them as they are: no record is made of an entry.
+
+        Args:
+            pieces: the block of a gap, or nothing.
+            after: the number of the entry after which the join begins.
+            last: the position at which the join ends.
+        """
+        head = b"id: %b-" % page.epoch.encode()
+        before = last - self._places.eras.shift
+        weight = 0
+        for number, entry in enumerate(page.entries, 1):
+            if number % _PLAIN == 0:
+                await asyncio.sleep(0)
+            at = entry.position
+            if after < at <= before:
+                after = at
+                block = b"%b%d\n%b" % (head, at, entry.block)
+                pieces.append(block)
+                weight += len(block)
+        return Join(pieces, last, len(pieces), weight) if pieces else None
 
     def _tell(self, subscriber: Subscriber, gone: int) -> bytes:
         """Write the event that tells of what is gone from the archive; nothing when the reader knows of it."""
