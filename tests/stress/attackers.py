@@ -68,7 +68,7 @@ class Attackers:
         while (now := time.monotonic()) < end:
             if now < due:
                 await asyncio.sleep(due - now)
-            due = max(due, now - 1) + 1 / attack.rate  # what is a second late is left out
+            due = max(due, now - 0.2) + 1 / attack.rate  # no burst makes up for a late turn
             if len(self._open) < AT_ONCE:
                 task = asyncio.create_task(self._send(attack, next(requests).encode("latin-1")))
                 self._open.add(task)
