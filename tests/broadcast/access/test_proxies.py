@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.mutations import Mutation, applied
 from support.servers import APP, DEADLINE, Clients, environment, serve, wait_for
-from support.starts import STARTS, started
+from support.starts import STARTS, kill, started, tree
 
 from fastsse.broadcast.access.proxies import HOPS, Proxies
 from fastsse.broadcast.settings import Settings
@@ -270,7 +270,7 @@ def serve_unix(command: list[str], path: str) -> Iterator[str]:
             try:
                 yield process
             finally:
-                process.kill()
+                kill(tree({process.pid}))  # granian's worker, too
 
     def answering(_: subprocess.Popen[bytes]) -> str:
         wait_for(lambda: _answers(path), STARTS)
