@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastsse.broadcast.hub.bypass import Bypass, Direct
 from fastsse.broadcast.hub.drafts import TooLarge, TopicEnded
-from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt, TooManyRuns
+from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt, TooManyRevoked, TooManyRuns
 from fastsse.broadcast.hub.run import Run
 from fastsse.broadcast.process import tune_collector
 from fastsse.broadcast.settings import Settings
@@ -53,6 +53,7 @@ __all__ = [
     "StoreState",
     "StoreUnusable",
     "TooLarge",
+    "TooManyRevoked",
     "TooManyRuns",
     "TopicEnded",
     "Watched",

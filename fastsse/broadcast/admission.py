@@ -31,6 +31,8 @@ class Admission(Keeping):
             (default: none).
         cookie: cookie that may bring a token, from pages of this host (default: __Host-fastsse).
         ticket_seconds: time for which a ticket is good (default: 30 s).
+        revoked_seconds: time for which a revoked token or subject is remembered: at least as long as the longest token
+            is good (default: 2,678,400 s).
         may: function that says what a request without a token may do, as module:function (see access.md); none: no
             function (default: none).
         may_seconds: time that the function may take; afterwards the request is refused (default: 5 s).
@@ -94,6 +96,15 @@ class Admission(Keeping):
         Text("__Host-fastsse", "cookie that may bring a token, from pages of this host", "name")
     )
     ticket_seconds: float = knob(Number(30.0, "time for which a ticket is good", "s", 1, 600))
+    revoked_seconds: float = knob(
+        Number(
+            31 * 86_400.0,
+            "time for which a revoked token or subject is remembered: at least as long as the longest token is good",
+            "s",
+            1,
+            3660 * 86_400.0,
+        )
+    )
     may: str = knob(
         Text(
             "none",

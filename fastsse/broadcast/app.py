@@ -128,7 +128,7 @@ class Broadcast:
         self.keep_scope = keep_scope
         self._access = Access(settings)
         self._proxies = Proxies(settings)
-        self._guard = Guard(settings, self._access, hub.stats, may=may)
+        self._guard = Guard(settings, self._access, hub.stats, may=may, revoked=hub.revoked)
         # Many readers send one query.
         self._read_known = lru_cache(maxsize=_KNOWN)(self._read_query)
         self._bodies = Bodies(settings, hub.stats)

@@ -17,9 +17,12 @@ from typing import NamedTuple
 
 from fastsse.errors import InvalidField
 
-__all__ = ["RULE", "Pattern", "check_name", "check_names", "is_text"]
+__all__ = ["ORDERS", "RULE", "Pattern", "check_name", "check_names", "is_text"]
 
 RULE = "must not contain control characters or line separators"
+
+ORDERS = "\x01orders"
+"""The topic by which hubs of one log tell each other what to end. No name may have its first character."""
 
 _REFUSED = re.compile(
     "["

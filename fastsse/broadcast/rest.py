@@ -3,7 +3,7 @@
     GET /health     the hub's state as JSON, for its operators; everybody else is told whether it takes readers
     GET /metrics    the hub's numbers as Prometheus text, for its operators
     GET /openapi.json   all routes described (OpenAPI 3.1)
-    DELETE /streams ends streams of a subject, for operators
+    DELETE /streams, POST /revocations      streams and tokens that an operator ends, see `access.operators`
     GET /, /page/…  the live page
     OPTIONS         of every path
 
@@ -21,11 +21,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from fastsse import InvalidField
 from fastsse.asgi import Headers, Receive, Scope, Send
 from fastsse.broadcast.access.audit import note_denied
 from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
+from fastsse.broadcast.access.operators import Operators
 from fastsse.broadcast.hub.hub import Hub
 from fastsse.broadcast.web.answers import json_answer, no_path, our_fault, problem_answer
 from fastsse.broadcast.web.metrics import CONTENT_TYPE, Metrics, process_text
@@ -40,6 +40,7 @@ TICKETS = "/tickets"
 PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _STREAMS = "/streams"
+_REVOCATIONS = "/revocations"
 _HEALTH = "/health"
 _METRICS = "/metrics"
 _DOCUMENT = "/openapi.json"
@@ -49,6 +50,7 @@ METHODS = {
     EVENTS: "DELETE, GET, HEAD, OPTIONS, POST",
     TICKETS: "OPTIONS, POST",
     _STREAMS: "DELETE, OPTIONS",
+    _REVOCATIONS: "OPTIONS, POST",
     _HEALTH: _PROBED,
     _METRICS: _PROBED,
     _DOCUMENT: _PROBED,
@@ -80,12 +82,15 @@ class Rest:
         self._metrics = Metrics(hub)
         self._description = Description(METHODS, facts)
         self.apart = False
+        self._operators = Operators(hub, guard)
         self.app = Starlette(
             routes=[
                 Route(EVENTS, self._options, methods=["OPTIONS"]),
                 Route(TICKETS, self._options, methods=["OPTIONS"]),
                 Route(_STREAMS, self._options, methods=["OPTIONS"]),
                 Route(_STREAMS, self._end_streams, methods=["DELETE"]),
+                Route(_REVOCATIONS, self._options, methods=["OPTIONS"]),
+                Route(_REVOCATIONS, self._revoke, methods=["POST"]),
                 Route(_HEALTH, self._health, methods=["GET", "OPTIONS"]),
                 Route(_METRICS, self._numbers, methods=["GET"]),
                 Route(_METRICS, self._options, methods=["OPTIONS"]),
@@ -183,25 +188,12 @@ class Rest:
         await answer(scope, receive, send)
 
     async def _end_streams(self, request: Request) -> Response:
-        """End streams of a subject, of topics, or both, for an operator."""
-        if not self._guard.closed:
-            raise Problem(403, "streams are ended by an operator, and there is none without keys")
-        grant = await self._guard.find(request.scope, "operate", ())
-        self._guard.need_operator(grant)
-        given = request.query_params
-        if not set(given) <= {"subject", "topic", "reason"} or not set(given) & {
-            "subject",
-            "topic",
-        }:
-            raise Problem(400, "must name a subject or topics: subject, topic; reason is optional")
-        topics = tuple(given.getlist("topic")) or None
-        reason = given.get("reason", "revoked")
-        try:
-            found = self._hub.end_streams(given.get("subject"), topics, reason=reason)
-        except InvalidField as error:
-            raise Problem.of_invalid(error) from None
-        self._guard.note("end_streams", grant, topics or (), request.scope)
-        answer = json_answer({"ended": found})
+        return self._shielded(await self._operators.end_streams(request), request)
+
+    async def _revoke(self, request: Request) -> Response:
+        return self._shielded(await self._operators.revoke(request), request)
+
+    def _shielded(self, answer: Response, request: Request) -> Response:
         answer.raw_headers += self._access.shield(request.scope)
         return answer
 

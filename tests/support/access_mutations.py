@@ -141,4 +141,67 @@ ACCESS_MUTATIONS = [
     _Fault(
         "every grant is an operator's", "guard:Guard.need_operator", "not grant.operator", "False"
     ),
+    _Fault(
+        "what is revoked is asked of new tokens alone",
+        "guard:Guard._of_token",
+        "self._not_revoked(tokens.known(token) or tokens.check(token))",
+        "tokens.known(token) or self._not_revoked(tokens.check(token))",
+    ),
+    _Fault(
+        "what is revoked is asked of known tokens alone",
+        "guard:Guard._of_token",
+        "self._not_revoked(tokens.known(token) or tokens.check(token))",
+        "tokens.check(token) if tokens.known(token) is None else self._not_revoked(tokens.known(token))",
+    ),
+    _Fault(
+        "a ticket outlives its token",
+        "guard:Guard._of_ticket",
+        "return self._not_revoked(found)",
+        "return found",
+    ),
+    _Fault(
+        "nothing is ever revoked",
+        "guard:Guard._not_revoked",
+        "self._revoked.covers(grant.subject, grant.token_id, grant.issued)",
+        "False",
+    ),
+    _Fault(
+        "a ticket forgets whose it is",
+        "grants:Grant.narrowed",
+        "subject=self.subject,",
+        "",
+    ),
+    _Fault(
+        "a ticket forgets its token's name",
+        "grants:Grant.narrowed",
+        "token_id=self.token_id,",
+        "",
+    ),
+    _Fault(
+        "a ticket forgets when its token was made",
+        "grants:Grant.narrowed",
+        "issued=self.issued,",
+        "",
+    ),
+    _Fault(
+        "a token that tells no time is new",
+        "hub.revoked:Revoked.covers",
+        "issued is None or issued",
+        "issued is not None and issued",
+        package="fastsse.broadcast",
+    ),
+    _Fault(
+        "a new token of a subject is revoked, too",
+        "hub.revoked:Revoked.covers",
+        "issued <= at + self._leeway",
+        "True",
+        package="fastsse.broadcast",
+    ),
+    _Fault(
+        "names of tokens are taken for subjects",
+        "hub.revoked:Revoked.covers",
+        "self._subjects.get(subject, oldest)",
+        "{**self._subjects, **self._tokens}.get(subject, oldest)",
+        package="fastsse.broadcast",
+    ),
 ]

@@ -106,6 +106,7 @@ class Grant:
     __slots__ = (
         "_private",
         "_reach",
+        "issued",
         "known",
         "labels",
         "operator",
@@ -123,6 +124,7 @@ class Grant:
         subject: str | None = None,
         until: float | None = None,
         token_id: str | None = None,
+        issued: float | None = None,
         labels: bool = True,
         operator: bool = False,
         known: bool = True,
@@ -131,6 +133,7 @@ class Grant:
         self.subject = subject
         self.until = until
         self.token_id = token_id
+        self.issued = issued
         self.labels = labels
         self.operator = operator
         self.known = known
@@ -144,7 +147,11 @@ class Grant:
     def narrowed(self, topics: Iterable[str]) -> Grant:
         """Return a grant to read these topics alone, for the same subject and time."""
         narrow = Grant(
-            subject=self.subject, until=self.until, token_id=self.token_id, labels=self.labels
+            subject=self.subject,
+            until=self.until,
+            token_id=self.token_id,
+            issued=self.issued,
+            labels=self.labels,
         )
         narrow._reach["subscribe"] = Reach.of_names(topics)
         return narrow
@@ -173,7 +180,11 @@ def anonymous(read: Iterable[str], publish: Iterable[str]) -> Grant:
 
 
 def read_grant(
-    claim: object, subject: str | None, until: float | None, token_id: str | None = None
+    claim: object,
+    subject: str | None,
+    until: float | None,
+    token_id: str | None = None,
+    issued: float | None = None,
 ) -> Grant:
     """Read the claim ``fastsse`` of a token; a token without the claim allows nothing.
 
@@ -196,6 +207,7 @@ def read_grant(
         subject=subject,
         until=until,
         token_id=token_id,
+        issued=issued,
         labels=labels,
         operator=operator,
     )

@@ -30,6 +30,7 @@ from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.access.own import May, OwnRule, load_rule
 from fastsse.broadcast.access.rates import Bill, Rates
 from fastsse.broadcast.access.tickets import Tickets
+from fastsse.broadcast.hub.revoked import Revoked
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.settings import Settings
@@ -59,6 +60,7 @@ class Guard:
         stats: where refusals are counted.
         clock: seconds since the epoch.
         may: the operator's own function; when None, the one that the settings name.
+        revoked: the tokens that are taken no more; the hub's list.
 
     Attributes:
         closed: there is access control.
@@ -75,9 +77,11 @@ class Guard:
         stats: Stats,
         clock: Callable[[], float] = time.time,
         may: May | None = None,
+        revoked: Revoked | None = None,
     ) -> None:
         self._access = access
         self._stats = stats
+        self._revoked = Revoked(0.0) if revoked is None else revoked
         self._cookie = settings.cookie.encode()
         self._tickets = Tickets(settings.ticket_seconds, clock)
         self._clock = clock
@@ -272,7 +276,7 @@ class Guard:
         left = max(0.0, grant.until - self._clock())
         now = asyncio.get_running_loop().time()
         # By place: `_replace` would double the time, and every stream with a token comes by here.
-        return Terms(*terms[:5], grant.subject, now + left)
+        return Terms(*terms[:5], grant.subject, now + left, grant.token_id)
 
     def need_operator(self, grant: Grant) -> None:
         """Refuse the numbers of the hub to everybody but its operators.
@@ -287,13 +291,18 @@ class Guard:
         found = self._tickets.look(name.decode("latin-1"))
         if found is None:
             raise self._stranger("ticket", "the ticket is not good, or was used: get another one")
-        return found
+        return self._not_revoked(found)
 
     def _of_token(self, tokens: Tokens, token: bytes) -> Grant:
         try:
-            return tokens.known(token) or tokens.check(token)
+            return self._not_revoked(tokens.known(token) or tokens.check(token))
         except tokens.Bad as error:
             raise self._stranger(error.reason, error.words) from None
+
+    def _not_revoked(self, grant: Grant) -> Grant:
+        if self._revoked.covers(grant.subject, grant.token_id, grant.issued):
+            raise self._stranger("revoked", "the token was revoked: sign in again")
+        return grant
 
     def _stranger(self, reason: str, words: str) -> Problem:
         self._stats.denied[reason] += 1

@@ -9,6 +9,7 @@ PyJWT checks the signature; the claims are checked here, by one clock:
     iss             the issuer of the key, where the key has one
     aud             one of `Settings.audience`; a token for somebody else is refused, also where none is set
     sub, jti        the bearer's name, the token's own
+    iat             when the token was made; read where its subject was revoked, and no reason to refuse it otherwise
     fastsse         what is granted, see `grants`
 
 A token that was checked is known by its digest until it expires, so a thousand readers that come back cost a
@@ -220,7 +221,7 @@ class Tokens:
         self._check_audience(claims.get("aud"))
         subject, token_id = _name(claims, "sub"), _name(claims, "jti")
         try:
-            return read_grant(claims.get("fastsse"), subject, until, token_id)
+            return read_grant(claims.get("fastsse"), subject, until, token_id, _issued(claims))
         except BadPattern as error:
             raise BadToken("claims", f"fastsse: {error}") from None
 
@@ -288,6 +289,14 @@ def _second(claims: Mapping[str, Any], name: str) -> float | None:
     if not 0 <= value <= _LAST_SECOND:
         raise BadToken("claims", f"{name} must be a number of seconds")
     return float(value)
+
+
+def _issued(claims: Mapping[str, Any]) -> float | None:
+    """Read ``iat``; None where it says nothing, so that the token counts as older than any revocation."""
+    try:
+        return _second(claims, "iat")
+    except BadToken:
+        return None
 
 
 def _name(claims: Mapping[str, Any], name: str) -> str | None:

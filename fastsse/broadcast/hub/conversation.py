@@ -103,8 +103,9 @@ async def _may_begin(
     begin to drain meanwhile: the reader then gets a stream that ends at once.
     """
     if fanout.shared and fanout.places.may_come(terms.last_event_id):
-        await fanout.hear_of(terms.last_event_id or "")
-        if fanout.refusal(terms) is not None:
+        with fanout.holders.waiting(terms) as waiting:
+            await fanout.hear_of(terms.last_event_id or "")
+        if waiting.ended or fanout.refusal(terms) is not None:
             await send(start_message(200, [*EVENT_STREAM_HEADERS, *headers]))
             await send(body_message(encode(None, retry=fanout.settings.retry), more=False))
             return False

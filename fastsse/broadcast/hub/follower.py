@@ -11,10 +11,12 @@ This module knows entries, records and audiences, and nothing of requests, sends
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastsse.broadcast.hub.record import Record
 from fastsse.broadcast.hub.sending import FILTER
+from fastsse.broadcast.names import ORDERS
 
 if TYPE_CHECKING:
     from fastsse.broadcast.hub.fanout import Fanout
@@ -28,12 +30,14 @@ class Reports:
 
     Args:
         fanout: the fanout of that start; its history is that of the log that the store has opened.
+        obey: called with the block of each order; None: orders are passed by.
     """
 
-    __slots__ = ("_audiences", "_delivery", "_eras", "_fanout", "_history", "_places")
+    __slots__ = ("_audiences", "_delivery", "_eras", "_fanout", "_history", "_obey", "_places")
 
-    def __init__(self, fanout: Fanout) -> None:
+    def __init__(self, fanout: Fanout, obey: Callable[[bytes], object] | None = None) -> None:
         self._fanout = fanout
+        self._obey = obey
         self._history = fanout.history
         self._audiences = fanout.audiences
         self._places = fanout.places
@@ -47,6 +51,11 @@ class Reports:
             if self._eras.loose:
                 self._eras.anchor(entry.position)
                 self.entry(entry)
+            return
+        if entry.topics[0] == ORDERS:  # of the hubs, and no event
+            self._history.pass_by(position)
+            if self._obey is not None:
+                self._obey(entry.block)
             return
         record = self._places.record(position, entry)
         if record.ends and self._history.ends.last(entry.topics):

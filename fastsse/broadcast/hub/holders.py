@@ -7,6 +7,8 @@ nothing is counted. The module knows terms and numbers; it must not know sends.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
@@ -16,9 +18,24 @@ if TYPE_CHECKING:
     from fastsse.broadcast.hub.terms import Terms
     from fastsse.broadcast.settings import Settings
 
-__all__ = ["Holders", "network_of"]
+__all__ = ["Holders", "Waiting", "network_of"]
 
 _LONGEST = 64  # characters of an address
+
+
+class Waiting:
+    """A stream that was granted and has not begun, because its process waits for the store.
+
+    Attributes:
+        terms: what was granted.
+        ended: somebody has taken that back meanwhile.
+    """
+
+    __slots__ = ("ended", "terms")
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.ended = False
 
 
 class Holders:
@@ -33,6 +50,8 @@ class Holders:
         self._per_address = settings.streams_per_address
         self._subjects: dict[Subscriber, str] = {}
         self._addresses: dict[Subscriber, str] = {}
+        self._token_ids: dict[Subscriber, str] = {}
+        self._waiting: set[Waiting] = set()
         self._of_subject: Counter[str] = Counter()
         self._of_address: Counter[str] = Counter()
 
@@ -51,6 +70,8 @@ class Holders:
         if terms.subject is not None:
             self._subjects[subscriber] = terms.subject
             self._of_subject[terms.subject] += 1
+        if terms.token_id is not None:
+            self._token_ids[subscriber] = terms.token_id
         if self._per_address and terms.remote:
             address = network_of(str(terms.remote[0]))
             self._addresses[subscriber] = address
@@ -58,12 +79,34 @@ class Holders:
 
     def leave(self, subscriber: Subscriber) -> None:
         """Count a stream no more."""
+        self._token_ids.pop(subscriber, None)
         _drop(self._of_subject, self._subjects.pop(subscriber, None))
         _drop(self._of_address, self._addresses.pop(subscriber, None))
 
     def subject_of(self, subscriber: Subscriber) -> str | None:
         """Return the subject of a stream; None where it has none."""
         return self._subjects.get(subscriber)
+
+    def token_id_of(self, subscriber: Subscriber) -> str | None:
+        """Return the name of the token that a stream was opened with; None where it has none."""
+        return self._token_ids.get(subscriber)
+
+    @contextmanager
+    def waiting(self, terms: Terms) -> Generator[Waiting, None, None]:
+        """Know of a stream that waits before it begins, so that it can be ended, too."""
+        one = Waiting(terms)
+        self._waiting.add(one)
+        try:
+            yield one
+        finally:
+            self._waiting.discard(one)
+
+    def end_waiting(self, concerns: Callable[[Terms], bool]) -> int:
+        """Let streams that wait not begin; return how many there were."""
+        found = [one for one in self._waiting if not one.ended and concerns(one.terms)]
+        for one in found:
+            one.ended = True
+        return len(found)
 
 
 def _drop(counts: Counter[str], name: str | None) -> None:

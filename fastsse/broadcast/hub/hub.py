@@ -21,10 +21,10 @@ from fastsse.broadcast.hub.bypass import BYPASS
 from fastsse.broadcast.hub.conversation import converse
 from fastsse.broadcast.hub.drafts import TopicEnded
 from fastsse.broadcast.hub.fanout import HubClosed
-from fastsse.broadcast.hub.publisher import Publisher, Receipt
+from fastsse.broadcast.hub.publisher import Receipt
 from fastsse.broadcast.hub.refusal import Refusal
 from fastsse.broadcast.hub.response import HubResponse
-from fastsse.broadcast.hub.revoking import end_streams
+from fastsse.broadcast.hub.revoker import Revoker, TooManyRevoked
 from fastsse.broadcast.hub.run import Run
 from fastsse.broadcast.hub.runs import Job, Paper, Plan, TooManyRuns
 from fastsse.broadcast.hub.subscription import Subscription
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from fastsse.broadcast.hub.bypass import OuterSend
     from fastsse.broadcast.hub.terms import Filter
 
-__all__ = ["Hub", "HubClosed", "Receipt", "TooManyRuns"]
+__all__ = ["Hub", "HubClosed", "Receipt", "TooManyRevoked", "TooManyRuns"]
 
 
-class Hub(Publisher):
+class Hub(Revoker):
     """Fan-out inside one process.
 
     All methods but `publish_threadsafe` and `drain` are for the loop that `start` ran on.
@@ -57,6 +57,7 @@ class Hub(Publisher):
         history: what can be replayed.
         audiences: who follows which topics.
         stats: what the hub has done.
+        revoked: the tokens that are taken no more.
         draining: streams are being ended, or were, and the hub has not been started again.
     """
 
@@ -287,35 +288,6 @@ class Hub(Publisher):
         job.stop("cancelled")
         await asyncio.wait([job.over])
         return True
-
-    def end_streams(
-        self,
-        subject: str | None = None,
-        topics: Iterable[str] | None = None,
-        *,
-        reason: str = "revoked",
-    ) -> int:
-        """End open streams whose readers may read no longer, each with an event ``expired``.
-
-        The readers may come back at once: whoever makes their tokens has to stop that, too. Subscriptions of this
-        process go on.
-
-        Args:
-            subject: of the streams that are ended; None: any, or none.
-            topics: the streams that follow one of these are ended; None: whatever they follow.
-            reason: stands in the event; a word of 1 to 64 bytes.
-
-        Returns:
-            How many streams are ended.
-
-        Raises:
-            InvalidField: the reason cannot be one.
-            TypeError: neither a subject nor topics are given.
-        """
-        if subject is None and topics is None:
-            raise TypeError("end_streams needs a subject or topics")
-        names = None if topics is None else tuple([topics] if isinstance(topics, str) else topics)
-        return end_streams(self._require_here(), subject, names, reason)
 
     def running(self, topic: str) -> bool:
         """Return True while a run goes on at this topic here."""

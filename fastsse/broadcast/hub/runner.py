@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from fastsse._asyncio import require_asyncio
@@ -20,12 +21,14 @@ from fastsse.broadcast.hub.eras import Eras
 from fastsse.broadcast.hub.fanout import Fanout, HubClosed
 from fastsse.broadcast.hub.follower import Reports
 from fastsse.broadcast.hub.history import History
+from fastsse.broadcast.hub.revoked import Revoked
+from fastsse.broadcast.hub.revoking import obey, recall
 from fastsse.broadcast.hub.rounds import Farewell, Rounds
 from fastsse.broadcast.hub.stats import Stats
 from fastsse.broadcast.hub.topics import TopicLimits
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.stores import Archive, StoreUnusable
-from fastsse.broadcast.stores.opening import open_url
+from fastsse.broadcast.stores.opening import finds_topics, open_url
 from fastsse.broadcast.stores.retention import Retention
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ _KNOCK, _LONGEST_KNOCK = (
     0.1,
     5.0,
 )  # seconds between attempts to reach a store at the start: the first, the longest
+_RECALL = 2.0  # seconds for which a start waits for what was revoked long ago; the rest comes while streams open
 _TAIL = 20_000  # entries that a start takes from a store that is an archive
 _NOT_STARTED = (
     "the hub is not started: await hub.start() in your application's lifespan, or use `async with hub:` there; "
@@ -67,6 +71,7 @@ class Runner:
             limits.of_stream, knobs.metric_classes, self._on_followed
         )
         self.stats = Stats()
+        self.revoked = Revoked(knobs.revoked_seconds, knobs.leeway)
         self.draining = False
         if store is None:
             store = open_url(knobs.store, retention=Retention.of(knobs))
@@ -138,10 +143,26 @@ class Runner:
         if isinstance(self._store, Archive):
             # An archive has the rest for readers that ask: the start need not wait for it.
             most = min(most, _TAIL)
-        await self._store.follow(Reports(fanout), most)
+        await self._store.follow(Reports(fanout, partial(obey, fanout, self.revoked)), most)
+        recalling = await self._recall(fanout, log)
         self.draining = False
         fanout.open = True
         fanout.undo = [Rounds(fanout, self._limits.shortest).stop, on_shutdown(self.drain)]
+        if recalling is not None:
+            fanout.undo.append(recalling.cancel)
+
+    async def _recall(self, fanout: Fanout, log: Log) -> asyncio.Task[None] | None:
+        """Begin to read what was revoked before; return the task, after some time at the latest."""
+        store = self._store
+        if not (isinstance(store, Archive) and finds_topics(store)):
+            return None
+        task = fanout.loop.create_task(recall(fanout, self.revoked, store, log))
+        try:
+            await asyncio.wait([task], timeout=_RECALL)
+        except BaseException:
+            task.cancel()
+            raise
+        return task
 
     async def _open_store(self, fanout: Fanout) -> Log:
         """Open the store; where it cannot be reached, try again for `Settings.store_wait` seconds, or until `drain`."""

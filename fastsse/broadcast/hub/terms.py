@@ -31,6 +31,7 @@ class Terms(NamedTuple):
         subject: the name that a token gives its bearer; None without a token.
         until: loop time at which the stream ends with an event ``expired``; None for no such time. The end comes at the
             hub's next look, at most a second later.
+        token_id: the token's own name; None for a token that has none.
     """
 
     topics: tuple[str, ...]
@@ -40,3 +41,4 @@ class Terms(NamedTuple):
     remote: Sequence[Any] | None = None
     subject: str | None = None
     until: float | None = None
+    token_id: str | None = None

@@ -60,12 +60,14 @@ class RemoteStore(ABC):
     Attributes:
         engine: the engine's name, for operators.
         shared: several processes may use the engine's log at once.
+        finds_topics: a page of one topic is read without reading the others.
         writer: the name of this store among all writers of the log. A batch's number is unique with it.
         skipped: how many entries were passed over, because they are not ours or cannot be read.
         failures: how often contact was lost or could not be made.
     """
 
     engine = ""
+    finds_topics = False
     shared = True
 
     def __init__(self, *, patience: float = PATIENCE) -> None:

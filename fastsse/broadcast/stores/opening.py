@@ -17,7 +17,7 @@ from fastsse.broadcast.stores import Store
 from fastsse.broadcast.stores.retention import Retention
 from fastsse.errors import SettingError, quote, shorten
 
-__all__ = ["SCHEMES", "Address", "is_shared", "open_url"]
+__all__ = ["SCHEMES", "Address", "finds_topics", "is_shared", "open_url"]
 
 _HERE = __name__.rpartition(".")[0]
 
@@ -150,3 +150,8 @@ def open_url(url: str, *, retention: Retention | None = None) -> Store:
 def is_shared(store: Store) -> bool:
     """Return True for a store that several processes may use at once: it has an attribute `shared` that is True."""
     return getattr(store, "shared", False) is True
+
+
+def finds_topics(store: Store) -> bool:
+    """Return True for an archive that reads one topic without the others: it has an attribute `finds_topics`."""
+    return getattr(store, "finds_topics", False) is True

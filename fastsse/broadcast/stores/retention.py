@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from fastsse.broadcast.names import Pattern
+from fastsse.broadcast.names import ORDERS, Pattern
 
 __all__ = ["EVERYTHING", "Keep", "Retention"]
 
@@ -61,7 +61,12 @@ class Retention(NamedTuple):
         return cls(log, tuple(exact_first))
 
     def of_topic(self, topic: str) -> Keep:
-        """Return the bounds of one topic: those of the first table that matches; linear in the tables."""
+        """Return the bounds of one topic: those of the first table that matches; linear in the tables.
+
+        The hubs' orders have none, because they are of no topic that a table could mean.
+        """
+        if topic == ORDERS:
+            return EVERYTHING
         for pattern, keep in self.topics:
             if pattern.matches(topic):
                 return keep

@@ -150,11 +150,24 @@ _STREAMS = {
         "End streams of a subject, of topics, or of both",
         "At least one of them must be named. Each stream gets an event of the type `expired` first.",
         {200: "EndedStreams"},
-        _ASKED,
+        _CHANGE,
         "operator",
         ("Subject", "StreamsOf", "StreamReason"),
     ),
     "OPTIONS": _options("streams", "/streams"),
+}
+
+_REVOCATIONS = {
+    "POST": Operation(
+        "revoke",
+        "Take a token no more, or all tokens that a subject has now",
+        "Exactly one of them must be named. Their streams end, each with an event of the type `expired` first.",
+        {200: "EndedStreams"},
+        _CHANGE,
+        "operator",
+        ("RevokedSubject", "RevokedToken", "StreamReason"),
+    ),
+    "OPTIONS": _options("revocations", "/revocations"),
 }
 
 _HEALTH = {
@@ -208,6 +221,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "/events": _EVENTS,
     "/tickets": _TICKETS,
     "/streams": _STREAMS,
+    "/revocations": _REVOCATIONS,
     "/health": _HEALTH,
     "/metrics": _METRICS,
     "/openapi.json": _DOCUMENT,

@@ -61,6 +61,8 @@ def parameters(settings: Settings) -> Json:
         "Ending": field("topic", "topics that end", published, required=True),
         "StreamsOf": field("topic", "topics whose streams end", published),
         "Subject": field("subject", "the subject whose streams end", _TEXT),
+        "RevokedSubject": field("subject", "the subject whose tokens are revoked", _TEXT),
+        "RevokedToken": field("jti", "the name of the token that is revoked", _TEXT),
         "Labels": field("labels", "1: a comment in each block names its topics", flag),
         "LastIdInQuery": field("last_event_id", _LAST_ID, _TEXT),
         "Type": field("event", "type of the event", reference("schemas", "Type")),

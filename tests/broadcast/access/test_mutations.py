@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.access_cases import CASES, SHAPES, Case, credentials, hs
 from support.access_mutations import ACCESS_MUTATIONS
+from support.access_revocations import REVOCATIONS
 from support.driver import fetch, lifespan
 from support.mutations import Mutation, applied
 from support.tokens import AUDIENCE, Keys, bearer, key_flags, write_keys
@@ -41,10 +44,29 @@ async def wrong_rows(keys: Keys) -> list[str]:
             sent = credentials(case.grant) | (FORM if case.body else {})
             if await ask(app, case, sent) != case.status:
                 found.append(f"{case.grant} {case.method} {case.target}")
+        found += await wrong_revocations(app)
     wide = hub_of(keys, anonymous_read=("*",))
     async with lifespan(wide):
         if await ask(wide, Case(None, "HEAD", "topic=private/x", 401), {}) != 401:
             found.append("what is private at a hub that is open to everybody")
+    return found
+
+
+async def wrong_revocations(app: Any) -> list[str]:
+    """Revoke what each row says; return the names of those whose tokens are answered otherwise than they say."""
+    found: list[str] = []
+    for number, row in enumerate(REVOCATIONS):
+        case, reader = row.of(number), Case(None, "HEAD", "topic=a", row.status)
+        sent = bearer(case.token(time.time()))
+        ticket = await fetch(app, "/tickets", "topic=a", as_sent(sent), method="POST")
+        for kind, name in case.what.items():
+            await app.hub.revoke(**{kind: name})
+        name = json.loads(ticket.body)["ticket"] if ticket.status == 200 else ""
+        by_ticket = Case(None, "HEAD", f"topic=a&ticket={name}", row.status)
+        fresh = bearer(case.token(time.time()))
+        for ask_for, headers in ((reader, sent), (reader, fresh), (by_ticket, {})):
+            if await ask(app, ask_for, headers) != row.status:
+                found.append(row.name)
     return found
 
 
@@ -62,7 +84,7 @@ def others() -> Iterator[tuple[str, Case, dict[str, str]]]:
 
 async def ask(app: Any, case: Case, sent: dict[str, str]) -> int | None:
     method, path = FACES.get(case.method, (case.method, "/events"))
-    headers = {"host": "localhost"} | {name.lower(): value for name, value in sent.items()}
+    headers = as_sent(sent)
     try:
         answer = await fetch(
             app, path, case.target, headers, method=method, body=(case.body or "").encode()
@@ -70,6 +92,10 @@ async def ask(app: Any, case: Case, sent: dict[str, str]) -> int | None:
     except Exception:  # a fault that shows itself is found, too
         return None
     return int(answer.status)
+
+
+def as_sent(headers: dict[str, str]) -> dict[str, str]:
+    return {"host": "localhost"} | {name.lower(): value for name, value in headers.items()}
 
 
 def test_the_table_finds_nothing_without_a_fault(keys: Keys) -> None:

@@ -55,6 +55,7 @@ class NatsStore(RemoteStore):
     """
 
     engine = "nats"
+    finds_topics = True
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class PostgresStore(RemoteStore, Outbox):
     """
 
     engine = "postgresql"
+    finds_topics = True
 
     def __init__(
         self, place: Place, names: Names, keep: Keep, *, key_seconds: int = KEY_SECONDS

@@ -69,6 +69,7 @@ class SqliteStore:
     """
 
     shared = False
+    finds_topics = True
 
     def __init__(
         self,
