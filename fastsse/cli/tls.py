@@ -59,7 +59,7 @@ def _check_certificates(option: str, path: str) -> None:
     if _CERTIFICATE not in text:
         found = "has a private key, and " if _PRIVATE_KEY in text else "has "
         _fail(option, path, f"{found}no certificate; must be PEM, as in {_CERTIFICATE}")
-    try:
+    try:  # with a password, so that OpenSSL does not ask for one at the terminal
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
         _fail(option, path, f"has a certificate that cannot be read ({_reason(error)})")
@@ -77,7 +77,7 @@ def _check_key(path: str) -> None:
 def _check_pair(cert: str, key: str) -> None:
     """Check that the key is the certificate's, whose other faults have been found by now."""
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH" or error.reason == "KEY_TYPE_MISMATCH":
             _fail("--tls-key", key, f"is the key of another certificate than that of {cert!r}")

@@ -33,8 +33,9 @@ _LEAP = 1000  # places without an entry that are filled up, one after the other
 _TOGETHER = 500  # messages that are published together
 _TOGETHER_BYTES = 2**22
 _LOOKED = 1000  # messages whose sizes one step of a trim looks at
-_FRAME = 30  # bytes that JetStream's file takes for a message, beside subject, headers and payload
-_FRAME_HEADERS = 4 + len("NATS/1.0\r\n") + len("\r\n")
+# Bytes that JetStream's file takes for a message, beside subject, headers and payload.
+_MESSAGE_COST = 30
+_HEADERS_COST = 4 + len("NATS/1.0\r\n") + len("\r\n")
 _SIZE = "Nats-Msg-Size"
 _EXPECT = "Nats-Expected-Last-Sequence"
 
@@ -258,4 +259,4 @@ def _size(msg: Msg) -> int:
     headers = dict(msg.headers or {})
     payload = int(headers.pop(_SIZE, len(msg.data)))
     lines = sum(len(name) + len(value) + 4 for name, value in headers.items())
-    return _FRAME + len(msg.subject) + payload + (_FRAME_HEADERS + lines if headers else 0)
+    return _MESSAGE_COST + len(msg.subject) + payload + (_HEADERS_COST + lines if headers else 0)
