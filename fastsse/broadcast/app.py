@@ -178,7 +178,7 @@ class Broadcast:
 
     def keep_numbers_apart(self) -> None:
         """Tell `/metrics` and the numbers of `/health` to those alone who ask `tell_operator`."""
-        self._rest.apart = True
+        self._rest.keep_numbers_apart()
 
     async def tell_operator(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for `/health` or `/metrics`, as an ASGI app for a port that operators alone can reach."""

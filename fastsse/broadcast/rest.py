@@ -72,7 +72,6 @@ class Rest:
 
     Attributes:
         app: the ASGI application of these routes.
-        apart: the numbers are told by `tell_operator` alone.
     """
 
     def __init__(self, hub: Hub, access: Access, guard: Guard, facts: Facts, lifespan: Any) -> None:
@@ -80,8 +79,9 @@ class Rest:
         self._access = access
         self._guard = guard
         self._metrics = Metrics(hub)
+        self._facts = facts
         self._description = Description(METHODS, facts)
-        self.apart = False
+        self._apart = False  # the numbers are told by `tell_operator` alone
         self._operators = Operators(hub, guard)
         self.app = Starlette(
             routes=[
@@ -107,6 +107,12 @@ class Rest:
             lifespan=lifespan,
         )
         self.app.router.redirect_slashes = False
+
+    def keep_numbers_apart(self) -> None:
+        """Tell the numbers by `tell_operator` alone, and describe no route to them."""
+        self._apart = True
+        routes = {path: methods for path, methods in METHODS.items() if path != _METRICS}
+        self._description = Description(routes, self._facts)
 
     def stranger(self, problem: Problem, path: str, scope: Scope) -> Response:
         """Answer a request that is not for this server.
@@ -145,12 +151,14 @@ class Rest:
 
     async def _options(self, request: Request) -> Response:
         path = route_path(request.scope)
+        if self._apart and path == _METRICS:
+            raise no_path(path)
         return Response(status_code=204, headers={"Allow": METHODS[path]})
 
     async def _health(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return self.probe(request.scope)
-        if self.apart or not (await self._guard.find(request.scope, "operate", ())).operator:
+        if self._apart or not (await self._guard.find(request.scope, "operate", ())).operator:
             return self.probe(request.scope)
         return self._all_of_health(request.scope)
 
@@ -161,7 +169,7 @@ class Rest:
         return answer
 
     async def _numbers(self, request: Request) -> Response:
-        if self.apart:
+        if self._apart:
             raise no_path(_METRICS)
         self._guard.need_operator(await self._guard.find(request.scope, "operate", ()))
         return await self._all_numbers(request.scope)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from support.described import OPEN, Described
 from support.neighbours import need
-from support.servers import DEADLINE, Reply, Server, serve
+from support.servers import DEADLINE, Reply, Server, free_port, serve
 from support.tokens import AUDIENCE, bearer, claims, key_flags, sign, write_keys
 
 import fastsse.broadcast
@@ -241,6 +241,17 @@ def test_each_method_of_each_path_is_answered_405_or_has_its_entry(
     }
 
     assert document.operations() == answered
+
+
+def test_numbers_that_have_a_port_of_their_own_are_not_described() -> None:
+    with serve("--operator-port", str(free_port())) as server:
+        answered = {
+            method: ask(server, method, "/metrics", {}, None).status
+            for method in ("GET", "HEAD", "OPTIONS")
+        }
+
+        assert METHODS.keys() - {"/metrics"} == described(server).operations().keys()
+        assert {404} == set(answered.values())
 
 
 class Row(NamedTuple):
