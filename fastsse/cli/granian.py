@@ -35,6 +35,8 @@ __all__ = ["launch", "load"]
 
 _BACKLOG = 4096  # connections that may wait to be accepted
 _HEAD_SIZE = 65536  # bytes of a request's head, and of what a connection has yet to write
+_PING = 30  # s between two pings over HTTP/2; a peer that does not answer within `_PONG` is gone
+_PONG = 20  # s
 _KILL = 5  # s beyond --drain; streams end within one, so only a worker that hangs is killed
 
 
@@ -113,7 +115,9 @@ def _server(
         interface=Interfaces.ASGI,
         http=HTTPModes(given.http or ("1" if tls is None else "auto")),
         http1_settings=HTTP1Settings(max_buffer_size=_HEAD_SIZE),
-        http2_settings=HTTP2Settings(max_headers_size=_HEAD_SIZE),
+        http2_settings=HTTP2Settings(
+            max_headers_size=_HEAD_SIZE, keep_alive_interval=1000 * _PING, keep_alive_timeout=_PONG
+        ),
         websockets=False,
         runtime_threads=given.runtime_threads,
         runtime_mode=RuntimeModes.mt,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,45 @@ def has_ipv6() -> bool:
             return True
     except OSError:
         return False
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = bytes(3) + b"\x04" + bytes(5)
+HALF_HEAD = b"\x00\x00\x20\x01\x00" + b"\x00\x00\x00\x01" + b"\x82"
+PINGED = 50  # s, of docs/operating.md
+
+
+@pytest.mark.long
+@pytest.mark.timeout(200)
+def test_a_peer_of_http_2_that_answers_no_ping_is_let_go() -> None:
+    with serve("--http", "auto", "--heartbeat", "0") as server, ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection((server.host, server.port), DEADLINE))
+            for _ in range(3)
+        ]
+        for connection, sent in zip(
+            silent, (PREFACE, PREFACE + SETTINGS, PREFACE + SETTINGS + HALF_HEAD), strict=True
+        ):
+            connection.sendall(sent)
+        url = f"{server.url}/events?topic=a"
+        reader = stack.enter_context(
+            subprocess.Popen(
+                ["curl", "-sN", "--http2-prior-knowledge", url], stdout=subprocess.PIPE
+            )
+        )
+        stack.callback(reader.kill)
+        assert reader.stdout is not None
+        began = time.monotonic()
+
+        for connection in silent:
+            connection.settimeout(PINGED + 30)
+            with suppress(ConnectionError):
+                while connection.recv(4096):
+                    pass
+
+        assert time.monotonic() - began > 20
+        server.publish("a", "still here")
+        assert any(b"still here" in line for line in reader.stdout)
 
 
 @pytest.mark.parametrize(
