@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from fastsse.broadcast.hub import pace
 from fastsse.broadcast.hub.joins import JOIN_SIZE, Join
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class Walk:
     Attributes:
         epoch: the log; empty before the first page.
         ends: the position of the end of each topic whose newest entry so far is one.
+        begun: when the store had read the last page, by `pace.clock`: from then on the page keeps the loop busy.
     """
 
-    __slots__ = ("ends", "epoch")
+    __slots__ = ("begun", "ends", "epoch")
 
     def __init__(self) -> None:
         self.epoch = ""
         self.ends: dict[str, int] = {}
+        self.begun = 0.0
 
     def note(self, entry: Entry, position: int) -> bool:
         """Note the next entry of the archive. Returns False for one more end of topics that have ended."""
@@ -103,6 +106,7 @@ class Archivist:
             walk.ends.clear()
         async with self._reads:
             page = await self._archive.read(topics, start - looks_back, eras.number(end) + 1, PAGE)
+        walk.begun = pace.clock()
         if eras.epoch != epoch:  # the reader stands in a log that is no more
             return None
         if page.epoch != epoch:

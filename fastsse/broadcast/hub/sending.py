@@ -152,7 +152,6 @@ class Sender:
         quiet_since = self._loop.time()
         walk = Walk()
         while subscriber.state not in OVER and self._joins.too_old(subscriber):
-            start = pace.clock()
             try:
                 join = await archivist.take(subscriber, walk)
             except Exception:
@@ -160,7 +159,7 @@ class Sender:
                 if not (subscriber.ending or subscriber.ended):  # since the page was asked for
                     subscriber.begin_end("archive", ARCHIVE)
                 return True
-            spent = pace.clock() - start
+            spent = pace.clock() - walk.begun
             if subscriber.ended:
                 return False
             if join is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import tracemalloc
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -15,6 +16,8 @@ from support.stores import ArchivedStore
 from fastsse import Event
 from fastsse.broadcast import Hub
 from fastsse.broadcast.hub.archive import PAGE
+from fastsse.broadcast.hub.pace import Pace
+from fastsse.broadcast.stores import Page
 
 
 @pytest.fixture
@@ -403,6 +406,33 @@ class TestBounds:
             assert reads == store.calls["read"] < 20
             slow.resume()
             assert numbers(1, 20_000) == shown(await slow.events(20_000))
+
+    @pytest.mark.usefixtures("pages")
+    async def test_a_slow_store_is_not_taken_for_a_busy_loop(
+        self, sends: Sends, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counted: list[float] = []
+        rest_after = Pace.rest_after
+
+        def count(pace: Pace, spent: float) -> float:
+            counted.append(spent)
+            return rest_after(pace, spent)
+
+        class SlowStore(ArchivedStore):
+            async def read(self, *where: Any) -> Page:
+                await asyncio.sleep(0.05)
+                return await super().read(*where)
+
+        monkeypatch.setattr(Pace, "rest_after", count)
+        store = SlowStore()
+        for n in range(1, 201):
+            store.add("a", b"data: %d\n\n" % n)
+        async with started(store, sends) as hub:
+            async with follow(hub, "a", sends=sends, last="log-0") as late:
+                await late.events(200)
+
+        assert len(counted) > 5
+        assert statistics.median(counted) < 0.03
 
     async def test_memory_does_not_grow_with_how_late_a_reader_is(self) -> None:
         store = filled(30_000)

@@ -159,14 +159,17 @@ class Reader:
     ) -> tuple[list[Entry], int]:
         """Take entries until `limit` bytes are reached; return them and the position up to which they are complete."""
         entries: list[Entry] = []
-        size = number = 0
-        for number, (position, form, topics, block) in enumerate(rows, 1):
-            if form != FORM or type(block) is not bytes or type(topics) is not str:
-                self._note(position)
-            else:
-                entries.append(Entry(position, tuple(topics.split("\n")), block))
+        size, names, split = 0, "", ("",)
+        for position, form, topics, block in rows:
+            if form == FORM and type(block) is bytes and type(topics) is str:
+                if topics != names:  # entries of one topic share a tuple
+                    names, split = topics, tuple(topics.split("\n"))
+                entries.append(Entry(position, split, block))
                 size += len(block)
-            if size >= limit or number == most:
+            else:
+                self._note(position)
+            most -= 1
+            if size >= limit or not most:
                 return entries, position
         return entries, last
 
