@@ -13,6 +13,7 @@
     ├── StoreUnusable (OSError)        of fastsse.broadcast: a store that waiting does not mend
     ├── SettingError (ValueError)      a setting that is unknown or not allowed
     ├── TooManyRuns (RuntimeError)     of fastsse.broadcast: as many runs go on as may
+    ├── TooManyRevoked (RuntimeError)  of fastsse.broadcast: as much is revoked as the hub remembers
     ├── UnsupportedSDK (RuntimeError)  of fastsse.adapters: a version of an SDK that takes no decoder
     └── HubClosed (RuntimeError)       of fastsse.broadcast: the hub is stopping
 
