@@ -159,7 +159,8 @@ class Reader:
     ) -> tuple[list[Entry], int]:
         """Take entries until `limit` bytes are reached; return them and the position up to which they are complete."""
         entries: list[Entry] = []
-        size, names, split = 0, "", ("",)
+        size, names = 0, ""
+        split: tuple[str, ...] = ()
         for position, form, topics, block in rows:
             if form == FORM and type(block) is bytes and type(topics) is str:
                 if topics != names:  # entries of one topic share a tuple
