@@ -224,6 +224,22 @@ async def test_a_token_that_expires_is_told_and_a_new_one_goes_on_without_a_gap(
 
 
 @pytest.mark.only_in("chromium")  # nothing here differs from browser to browser
+async def test_an_expiry_that_the_numbers_hear_of_first_is_told_by_the_stream_too(
+    open_page: Any, closed: Server, topic: str
+) -> None:
+    page = await at(open_page, closed, topic)
+    await sign_in(page, token(15))
+    await is_signed_in(page)
+    await expect(page.locator("#state-word")).to_have_text("open")
+    said = 'Bearer error="invalid_token", error_description="the token has expired"'
+    headers = {"WWW-Authenticate": said}
+    await page.route("**/health", lambda route: route.fulfill(status=401, headers=headers))
+
+    await expect(page.locator("#account-name")).to_be_hidden()
+    await expect(page.locator("#reason")).to_contain_text("the token has expired; sign in again")
+
+
+@pytest.mark.only_in("chromium")  # nothing here differs from browser to browser
 async def test_a_stream_that_an_operator_ends_comes_back_while_the_token_is_good(
     open_page: Any, closed: Server, topic: str
 ) -> None:

@@ -161,7 +161,8 @@ export class Connection {
   /** Makes one request to its end: `{ over: State }`, or `{ reason, atLeast?, draining?, planned? }` to ask again. */
   async #attempt(signal) {
     const watchdog = (this.#watchdog = new Watchdog(signal));
-    const stream = { opened: false, comment: "", retry: null, expired: null }; // the state in which the stream ends, whatever ends it
+    // The state in which the stream ends, whatever ends it.
+    const stream = { opened: false, comment: "", retry: null, expired: null, signedIn: this.#signIn.signedIn };
     try {
       const answer = await overNetwork(
         this.#signIn.fetch(this.#url(), {
@@ -258,12 +259,12 @@ export class Connection {
   }
 
   /** Says what the end of a stream means whose grant was over; null for all others. */
-  #expired({ expired }) {
+  #expired({ expired, signedIn }) {
     if (expired === null) return null;
     if (expired !== "expired") return { reason: `the hub ended the stream: ${expired || "revoked"}` };
     const reason = "the token has expired";
-    if (!this.#signIn.signedIn) return { reason }; // a cookie brings it, and may bring a new one by now
-    this.#signIn.drop(reason);
+    if (!signedIn) return { reason }; // a cookie brings it, and may bring a new one by now
+    if (this.#signIn.signedIn) this.#signIn.drop(reason); // another request may have heard it before
     return { over: { name: "refused", reason: `${reason}; sign in again, and the stream goes on where it stood`, asks: true } };
   }
 
