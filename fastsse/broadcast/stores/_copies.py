@@ -1,6 +1,6 @@
-"""Checks and refusals that copies of logs share on every engine: entries in order, words for errors.
+"""The part that copies of logs share on every engine on other machines: a link of their own, order, words for errors.
 
-The module knows entries and words; it must not know engines.
+The module knows entries, words and that a link can be closed; it must not know engines.
 """
 
 from __future__ import annotations
@@ -8,13 +8,55 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Generic, Protocol, TypeVar
 
-from fastsse.broadcast.stores import Entry, Log, StoreUnusable
+from fastsse.broadcast.stores import Entry, Log, StoreState, StoreUnusable
+from fastsse.broadcast.stores._remote import RemoteStore
 from fastsse.errors import quote
 
-__all__ = ["check_extent", "in_order", "no_log", "not_new"]
+__all__ = ["CopiedStore", "check_extent", "in_order", "no_log", "not_new"]
 
 _EPOCH = re.compile(r"[0-9A-Za-z_.]{1,64}", re.ASCII)
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+_Link = TypeVar("_Link", bound=_Closable)
+
+
+class CopiedStore(RemoteStore, Generic[_Link]):
+    """A store whose log is copied by a link of its own, beside those that follow and append.
+
+    An engine's subclass sets `_copying` when it opens a log, and `_glance` when it opens one to read alone.
+    """
+
+    _copying: _Link | None = None
+    _glance: StoreState | None = None  # of a log that is only read
+
+    def state(self) -> StoreState:
+        """Return the numbers: of a log that is only read, those that it had when it was opened."""
+        if self._glance is None:
+            return super().state()
+        return self._glance._replace(unreadable=self.skipped)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        link, self._copying, self._glance = self._copying, None, None
+        if link is not None:
+            await link.close()
+        await super().close()
+
+    def _require(self) -> _Link:
+        """Return the link of the copy.
+
+        Raises:
+            OSError: the store is not open for a copy.
+        """
+        if self._copying is None:
+            raise OSError("the store is not open for a copy")
+        return self._copying
 
 
 def check_extent(log: Log) -> None:

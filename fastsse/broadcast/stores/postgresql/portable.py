@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastsse.broadcast.stores import Draft, Entry, Log, Page, StorageFull, StoreState, StoreUnusable
-from fastsse.broadcast.stores._copies import check_extent, in_order, no_log, not_new
+from fastsse.broadcast.stores._copies import CopiedStore, check_extent, in_order, no_log, not_new
 from fastsse.broadcast.stores._entries import write_entry
 from fastsse.broadcast.stores.postgresql.link import Link, Said
+from fastsse.broadcast.stores.postgresql.schema import LAST
 from fastsse.broadcast.stores.postgresql.store import FULL, ROWS, PostgresStore
 
 __all__ = ["PortablePostgresStore"]
@@ -55,13 +56,10 @@ BEGIN
     IF positions[1] <= head THEN
         RETURN head;
     END IF;
-    SELECT l.serial, l.bytes INTO last FROM :schema:.log l ORDER BY l.position DESC LIMIT 1;
-    IF NOT FOUND THEN
-        SELECT m.serial, m.bytes INTO last FROM :schema:.meta m;
-    END IF;
-    INSERT INTO :schema:.log (position, at, serial, bytes, topic, entry)
+{LAST}    INSERT INTO :schema:.log (position, at, serial, bytes, topic, entry)
         SELECT n.position, clock_timestamp(), last.serial + n.place,
-            last.bytes + sum(octet_length(n.entry)) OVER (ORDER BY n.place), split_part(n.head, E'\\n', 1), n.entry
+            last.bytes + sum(octet_length(n.entry)) OVER (ORDER BY n.place ROWS UNBOUNDED PRECEDING),
+            split_part(n.head, E'\\n', 1), n.entry
         FROM unnest(positions, heads, entries) WITH ORDINALITY n(position, head, entry, place);
     INSERT INTO :schema:.further (topic, position)
         SELECT t.topic, n.position FROM unnest(positions, heads) n(position, head)
@@ -77,11 +75,8 @@ END $$;
 _PUT = "SELECT :schema:.put_copy($1, $2, $3, $4)"
 
 
-class PortablePostgresStore(PostgresStore):
+class PortablePostgresStore(CopiedStore[Link], PostgresStore):
     """A log in one schema of a database that can be copied out and in. Arguments as those of `PostgresStore`."""
-
-    _copying: Link | None = None
-    _glance: StoreState | None = None  # of a log that is only read
 
     async def open_to_read(self) -> Log:
         """Read the extent. As `Portable.open_to_read`: nothing is created, and a right to read is enough."""
@@ -101,19 +96,6 @@ class PortablePostgresStore(PostgresStore):
         log = await self.open()
         self._copying = await self._dial()
         return log
-
-    def state(self) -> StoreState:
-        """Return the numbers: of a log that is only read, those that it had when it was opened."""
-        if self._glance is None:
-            return super().state()
-        return self._glance._replace(unreadable=self.skipped)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        link, self._copying, self._glance = self._copying, None, None
-        if link is not None:
-            await link.close()
-        await super().close()
 
     async def scan(self, after: int, limit: int) -> Page:
         """Read a page of all topics. As `Portable.scan`."""
@@ -163,11 +145,6 @@ class PortablePostgresStore(PostgresStore):
             return await link.rows(self._names.write(sql), *values)
         except Said as error:
             raise self._explain(error) from error
-
-    def _require(self) -> Link:
-        if self._copying is None:
-            raise OSError("the store is not open for a copy")
-        return self._copying
 
     def _explain(self, error: Said) -> OSError:
         schema = self._names.schema.strip('"')

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-__all__ = ["FUNCTIONS", "OTHER_LOG", "REUSED", "VERSION", "Names", "functions", "tables"]
+__all__ = ["FUNCTIONS", "LAST", "OTHER_LOG", "REUSED", "VERSION", "Names", "functions", "tables"]
 
 VERSION = 1  # of the tables; a release refuses those of a later one
 FUNCTIONS = 2  # of the functions; a release replaces those of an earlier one
@@ -94,14 +94,22 @@ _NOTE = f"""
 UPDATE :schema:.meta SET functions = {FUNCTIONS};
 """
 
+LAST = """\
+    SELECT l.serial, l.bytes INTO last FROM :schema:.log l ORDER BY l.position DESC LIMIT 1;
+    IF NOT FOUND THEN
+        SELECT m.serial, m.bytes INTO last FROM :schema:.meta m;
+    END IF;
+"""
+"""Sets `last` to the serial and the bytes of the newest entry; of a log without entries, to those of what is gone."""
+
 # put: append events under the lock, and return their positions: -1 where a key is another event's, 0 where the entry is
 # null because nobody waits for it any more. A head is the topics of an event, one in a line.
-_PUT = """
+_PUT = f"""
 CREATE OR REPLACE FUNCTION :schema:.put(heads text[], entries bytea[], keys bytea[], seconds float8, stamp timestamptz)
 RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     base bigint; last record; known record;
-    fresh_heads text[] := '{}'; fresh bytea[] := '{}'; result bigint[] := '{}';
+    fresh_heads text[] := '{{}}'; fresh bytea[] := '{{}}'; result bigint[] := '{{}}';
     count integer := 0; digest bytea;
 BEGIN
     SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END INTO base FROM :schema:.position;
@@ -136,11 +144,7 @@ BEGIN
     IF count = 0 THEN
         RETURN result;
     END IF;
-    SELECT l.serial, l.bytes INTO last FROM :schema:.log l ORDER BY l.position DESC LIMIT 1;
-    IF NOT FOUND THEN
-        SELECT m.serial, m.bytes INTO last FROM :schema:.meta m;
-    END IF;
-    INSERT INTO :schema:.log (position, at, serial, bytes, topic, entry)
+{LAST}    INSERT INTO :schema:.log (position, at, serial, bytes, topic, entry)
         SELECT base + n.place - 1, stamp, last.serial + n.place,
             last.bytes + sum(octet_length(n.entry)) OVER (ORDER BY n.place ROWS UNBOUNDED PRECEDING),
             split_part(n.head, E'\\n', 1), n.entry

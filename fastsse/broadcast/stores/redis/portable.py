@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastsse.broadcast.stores import Draft, Entry, Log, Page, StorageFull, StoreState
-from fastsse.broadcast.stores._copies import check_extent, in_order, no_log, not_new
+from fastsse.broadcast.stores._copies import CopiedStore, check_extent, in_order, no_log, not_new
 from fastsse.broadcast.stores._entries import write_entry
 from fastsse.broadcast.stores.redis.entries import NOTHING, Found, gone_of, id_of, position_of
 from fastsse.broadcast.stores.redis.link import Argument, Link, Said
@@ -106,11 +106,9 @@ return redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', plain(length - many))
 """
 
 
-class PortableRedisStore(RedisStore):
+class PortableRedisStore(CopiedStore[Link], RedisStore):
     """A log in one stream of Redis that can be copied out and in. Arguments as those of `RedisStore`."""
 
-    _copying: Link | None = None
-    _glance: StoreState | None = None  # of a log that is only read
     _adopted = Log("")
 
     async def open_to_read(self) -> Log:
@@ -130,19 +128,6 @@ class PortableRedisStore(RedisStore):
         log = await self.open()
         self._copying = await self._place.dial()
         return log
-
-    def state(self) -> StoreState:
-        """Return the numbers: of a log that is only read, those that it had when it was opened."""
-        if self._glance is None:
-            return super().state()
-        return self._glance._replace(unreadable=self.skipped)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        link, self._copying, self._glance = self._copying, None, None
-        if link is not None:
-            await link.close()
-        await super().close()
 
     async def scan(self, after: int, limit: int) -> Page:
         """Read a page of all topics. As `Portable.scan`."""
@@ -226,11 +211,6 @@ class PortableRedisStore(RedisStore):
     @property
     def _keys(self) -> tuple[str, str]:
         return self._stream, self._log
-
-    def _require(self) -> Link:
-        if self._copying is None:
-            raise OSError("the store is not open for a copy")
-        return self._copying
 
     def _explain(self, error: Said, first: int = 0) -> OSError:
         """Turn an error of a script into one that says what can be done."""
