@@ -81,32 +81,36 @@ def _probe(name: str, path: str) -> Operation:
     return Operation(f"{name}Options", f"Methods of {path}", "", good, (400, 421, 500))
 
 
+def _head(get: Operation, name: str, summary: str, words: str = "") -> Operation:
+    """Describe HEAD, which is answered as GET is, without the body."""
+    return get._replace(name=name, summary=summary, words=words)
+
+
 def _file(name: str, summary: str, *parameters: str) -> Operation:
     good = {200: "File", 206: "File", 304: "Unchanged"}
     lost = (404,) if parameters else ()
     return Operation(name, summary, "", good, (*_ANY, *lost, 416), parameters=parameters)
 
 
+_READ_EVENTS = Operation(
+    "readEvents",
+    "Follow topics",
+    "An event stream without an end. The first block tells the heartbeat's interval, the last event ID and the "
+    "reconnection time. Events that are lost for good are told of by an event of the type `gap`; a topic that ends "
+    "by one of the type `end`; a grant that ends by one of the type `expired`. Other query fields mean nothing.",
+    {200: "Stream", 204: "Over"},
+    _READ,
+    "read",
+    _READER,
+)
+
 _EVENTS = {
-    "GET": Operation(
-        "readEvents",
-        "Follow topics",
-        "An event stream without an end. The first block tells the heartbeat's interval, the last event ID and the "
-        "reconnection time. Events that are lost for good are told of by an event of the type `gap`; a topic that ends "
-        "by one of the type `end`; a grant that ends by one of the type `expired`. Other query fields mean nothing.",
-        {200: "Stream", 204: "Over"},
-        _READ,
-        "read",
-        _READER,
-    ),
-    "HEAD": Operation(
+    "GET": _READ_EVENTS,
+    "HEAD": _head(
+        _READ_EVENTS,
         "probeEvents",
         "Ask for the headers of a stream",
         "The answer of a GET without its body. Nothing is followed, and no ticket is spent.",
-        {200: "Stream", 204: "Over"},
-        _READ,
-        "read",
-        _READER,
     ),
     "POST": Operation(
         "publish",
@@ -170,51 +174,52 @@ _REVOCATIONS = {
     "OPTIONS": _options("revocations", "/revocations"),
 }
 
+_TELL_HEALTH = Operation(
+    "health",
+    "Tell whether the hub takes readers",
+    "Operators are told all numbers as well.",
+    {200: "Health", 503: "HealthLater"},
+    (400, 401, 403, 421, 500),
+    "details",
+)
+
 _HEALTH = {
-    "GET": Operation(
-        "health",
-        "Tell whether the hub takes readers",
-        "Operators are told all numbers as well.",
-        {200: "Health", 503: "HealthLater"},
-        (400, 401, 403, 421, 500),
-        "details",
-    ),
-    "HEAD": Operation(
-        "probeHealth",
-        "Ask whether the hub takes readers",
-        "",
-        {200: "Health", 503: "HealthLater"},
-        (400, 401, 403, 421, 500),
-        "details",
-    ),
+    "GET": _TELL_HEALTH,
+    "HEAD": _head(_TELL_HEALTH, "probeHealth", "Ask whether the hub takes readers"),
     "OPTIONS": _probe("health", "/health"),
 }
 
+_TELL_METRICS = Operation(
+    "metrics", "The hub's numbers for Prometheus", "", {200: "Metrics"}, _ASKED, "operator"
+)
+
 _METRICS = {
-    "GET": Operation(
-        "metrics", "The hub's numbers for Prometheus", "", {200: "Metrics"}, _ASKED, "operator"
-    ),
-    "HEAD": Operation(
-        "probeMetrics", "The headers of the numbers", "", {200: "Metrics"}, _ASKED, "operator"
-    ),
+    "GET": _TELL_METRICS,
+    "HEAD": _head(_TELL_METRICS, "probeMetrics", "The headers of the numbers"),
     "OPTIONS": _options("metrics", "/metrics"),
 }
 
+_DESCRIBE = Operation("describe", "This document", "", {200: "Document"}, _ANY)
+
 _DOCUMENT = {
-    "GET": Operation("describe", "This document", "", {200: "Document"}, _ANY),
-    "HEAD": Operation("probeDocument", "The headers of this document", "", {200: "Document"}, _ANY),
+    "GET": _DESCRIBE,
+    "HEAD": _head(_DESCRIBE, "probeDocument", "The headers of this document"),
     "OPTIONS": _options("document", "/openapi.json"),
 }
 
+_PAGE = _file("page", "The live page")
+
 _INDEX = {
-    "GET": _file("page", "The live page"),
-    "HEAD": _file("probePage", "The headers of the live page"),
+    "GET": _PAGE,
+    "HEAD": _head(_PAGE, "probePage", "The headers of the live page"),
     "OPTIONS": _probe("page", "/"),
 }
 
+_PAGE_FILE = _file("pageFile", "A file of the live page", "File")
+
 _FILES = {
-    "GET": _file("pageFile", "A file of the live page", "File"),
-    "HEAD": _file("probePageFile", "The headers of a file of the live page", "File"),
+    "GET": _PAGE_FILE,
+    "HEAD": _head(_PAGE_FILE, "probePageFile", "The headers of a file of the live page"),
 }
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
