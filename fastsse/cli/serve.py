@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 from fastsse.broadcast.settings import Settings
@@ -112,7 +113,7 @@ def _serve(given: argparse.Namespace) -> int:
     with hold_port(address, given.port) as bound:
         check_free("--operator-port", operator_ports(given.operator_port, given.workers))
         connections = allow_connections(given.connections, settings)
-        _launch(given, settings, address, bound, connections, tls)
+        _launcher()(given, settings, address, bound, connections, tls)
     return 0
 
 
@@ -123,17 +124,10 @@ def _settings(given: argparse.Namespace) -> Settings:
         raise Failure(f"--config {given.config!r}: {error.strerror}") from error
 
 
-def _launch(
-    given: argparse.Namespace,
-    settings: Settings,
-    address: str,
-    port: int,
-    connections: int,
-    tls: Tls | None,
-) -> None:
-    """Run the server until it has stopped; granian and the app's libraries are imported only now."""
+def _launcher() -> Callable[[argparse.Namespace, Settings, str, int, int, Tls | None], None]:
+    """Import what runs the server; granian and the app's libraries are imported only now."""
     try:
         from fastsse.cli.granian import launch
     except ImportError as error:
         raise Failure(f"serve needs {error.name}: pip install 'fastsse-core[server]'") from error
-    launch(given, settings, address, port, connections, tls)
+    return launch
