@@ -50,6 +50,13 @@ async def is_signed_in(page: Any, name: str = "ann") -> None:
     await expect(page.get_by_role("dialog")).to_be_hidden()
 
 
+async def read_as(page: Any, text: str, name: str = "ann") -> None:
+    """Sign in, and wait until the stream is open."""
+    await sign_in(page, text)
+    await is_signed_in(page, name)
+    await expect(page.locator("#state-word")).to_have_text("open")
+
+
 async def published(server: Server, topic: str, data: str) -> None:
     """Publish an event as somebody else who may."""
     headers = bearer(token(subject="bob")) | {"Content-Type": "text/plain"}
@@ -130,9 +137,7 @@ async def test_without_a_token_the_page_shows_what_everybody_may_read(
         "a token is needed to publish to any topic"
     )
 
-    await sign_in(page, token())
-    await is_signed_in(page)
-    await expect(page.locator("#state-word")).to_have_text("open")
+    await read_as(page, token())
     await expect(rows(page)).to_have_count(1)  # and nothing comes twice
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(rows(page)).to_have_count(2)
@@ -206,9 +211,7 @@ async def test_a_token_that_expires_is_told_and_a_new_one_goes_on_without_a_gap(
 ) -> None:
     page = await at(open_page, closed, topic)
     ends = time.time() + 8
-    await sign_in(page, token(8))
-    await is_signed_in(page)
-    await expect(page.locator("#state-word")).to_have_text("open")
+    await read_as(page, token(8))
     await published(closed, topic, "before")
     await expect(rows(page)).to_have_count(1)
 
@@ -228,9 +231,7 @@ async def test_an_expiry_that_the_numbers_hear_of_first_is_told_by_the_stream_to
     open_page: Any, closed: Server, topic: str
 ) -> None:
     page = await at(open_page, closed, topic)
-    await sign_in(page, token(15))
-    await is_signed_in(page)
-    await expect(page.locator("#state-word")).to_have_text("open")
+    await read_as(page, token(15))
     said = 'Bearer error="invalid_token", error_description="the token has expired"'
     headers = {"WWW-Authenticate": said}
     await page.route("**/health", lambda route: route.fulfill(status=401, headers=headers))
@@ -244,9 +245,7 @@ async def test_a_stream_that_an_operator_ends_comes_back_while_the_token_is_good
     open_page: Any, closed: Server, topic: str
 ) -> None:
     page = await at(open_page, closed, topic)
-    await sign_in(page, token(subject="eve"))
-    await is_signed_in(page, "eve")
-    await expect(page.locator("#state-word")).to_have_text("open")
+    await read_as(page, token(subject="eve"), "eve")
 
     headers = bearer(token(operator=True))
     path = "/streams?subject=eve&reason=left"
