@@ -45,9 +45,8 @@ class Revoked:
         self._leeway = leeway
         self._clock = clock
         self._most = most
-        self._subjects: dict[
-            str, float
-        ] = {}  # the moment, by name; in about the order of the moments
+        # The moment by name, in about the order of the moments.
+        self._subjects: dict[str, float] = {}
         self._tokens: dict[str, float] = {}
 
     def __len__(self) -> int:

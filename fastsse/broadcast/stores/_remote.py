@@ -40,9 +40,8 @@ __all__ = [
 
 QUEUED = 20_000  # appends that may wait
 QUEUED_BYTES = 2**26  # bytes of entries that may wait
-BATCH = (
-    512  # appends that are sent together: an engine is busy with one batch for a few milliseconds
-)
+# Appends that are sent together: an engine is busy with one batch for a few milliseconds.
+BATCH = 512
 # Bytes after which a batch takes no more; the entry that reaches them is the last.
 BATCH_BYTES = 2**20
 PATIENCE = 5.0  # s that an append waits
