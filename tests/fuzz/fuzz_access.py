@@ -11,12 +11,9 @@ a problem was raised, and no problem told a token. 1: they did not, and the requ
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-import multiprocessing
 import sys
-import time
 from hashlib import sha256
 from hmac import digest
 from pathlib import Path
@@ -25,9 +22,11 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from fastsse.broadcast.access.guard import Guard  # noqa: E402 (found by the line above)
+from fuzz.batches import run  # noqa: E402 (found by the line above)
+
+from fastsse.broadcast.access.guard import Guard  # noqa: E402
 from fastsse.broadcast.access.hosts import Access  # noqa: E402
 from fastsse.broadcast.hub.stats import Stats  # noqa: E402
 from fastsse.broadcast.hub.terms import Terms  # noqa: E402
@@ -36,9 +35,8 @@ from fastsse.broadcast.web.problems import Problem  # noqa: E402
 from fastsse.broadcast.web.query import read_terms  # noqa: E402
 from fastsse.errors import InvalidField  # noqa: E402
 
-__all__ = ["BATCH", "Failure", "work"]
+__all__ = ["Failure", "work"]
 
-BATCH = 2000  # executions between two looks at the clock
 NOW = 1_900_000_000.0  # s since the epoch, by the clock of every hub here
 SECRET = b"8vF2kq0ZpX7sLwR4mT9cYbN1dHgJ6aQe"
 OTHER = b"another secret of thirty-two byte"
@@ -435,27 +433,12 @@ def work(batch: tuple[int, int]) -> tuple[int, Failure | None]:
     return executions, None
 
 
+def report(failed: Failure) -> None:
+    print(f"\n{failed.why}\n{failed.scope}")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--executions", type=int, default=1_000_000, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="where to begin (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    batches = [
-        (given.seed * 2**32 + number, min(BATCH, given.executions - number * BATCH))
-        for number in range(-(-given.executions // BATCH))
-    ]
-    began, done = time.monotonic(), 0
-    with multiprocessing.Pool(given.jobs) as pool:
-        for ran, failed in pool.imap_unordered(work, batches):
-            done += ran
-            if failed:
-                pool.terminate()
-                print(f"{failed.why}\n{failed.scope}")
-                return 1
-    seconds = time.monotonic() - began
-    print(f"{done:,} executions in {seconds:.0f} s: the guard and the judge agree")
-    return 0
+    return run(work, report, "the guard and the judge agree", __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,7 @@ could be made is printed.
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -23,15 +20,15 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from fuzz.batches import run  # noqa: E402 (found by the line above)
 from support.split import blocks_of, is_mixed, split_joined  # noqa: E402
 from support.split import split as split_blocks  # noqa: E402
-from support.standard import fields_of, read  # noqa: E402 (found by the line above)
+from support.standard import fields_of, read  # noqa: E402
 
 from fastsse import _codec_c as compiled  # noqa: E402
 from fastsse import _codec_py as pure  # noqa: E402
 from fastsse.errors import EventTooLarge, InvalidField, LineTooLong  # noqa: E402
 
-BATCH = 2000  # executions between two looks at the clock and at the queue
 JUDGED = 64  # one execution in so many is also read by the judge, which is slow
 UNLIMITED = 8  # one execution in so many has no limit
 
@@ -373,35 +370,7 @@ def report(case: Case) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--executions", type=int, default=1_000_000, help="how many (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="where to begin (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    batches = [
-        (given.seed * 2**32 + number, min(BATCH, given.executions - number * BATCH))
-        for number in range(-(-given.executions // BATCH))
-    ]
-    start, period = ("\r", 1) if sys.stdout.isatty() else ("\n", 60)
-    began = told = time.monotonic()
-    done = 0
-    with multiprocessing.Pool(given.jobs) as pool:
-        for ran, failed in pool.imap_unordered(work, batches):
-            done += ran
-            now = time.monotonic()
-            if now - told > period or done == given.executions or failed:
-                told = now
-                print(
-                    f"{start}{done:,} executions, {done / (now - began):,.0f}/s", end="", flush=True
-                )
-            if failed:
-                pool.terminate()
-                report(failed)
-                return 1
-    print("\nthe twins agree")
-    return 0
+    return run(work, report, "the twins agree", __doc__, arguments)
 
 
 if __name__ == "__main__":
