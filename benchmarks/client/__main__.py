@@ -34,6 +34,10 @@ BARS = {  # task, events a chunk, peer: how many times as long it must take
     ("httpx2", 100, "httpx-sse"): 4.0,
     ("httpx2", 1, "httpx2"): 1.0,
     ("httpx2", 1, "httpx-sse"): 1.0,
+    ("httpx2 async", 100, "httpx2"): 4.0,
+    ("httpx2 async", 100, "httpx-sse"): 4.0,
+    ("httpx2 async", 1, "httpx2"): 1.0,
+    ("httpx2 async", 1, "httpx-sse"): 1.0,
     ("aiohttp", 100, "aiohttp-sse-client"): 8.0,
     ("stdlib", 100, "sseclient-py"): 5.0,
 }
