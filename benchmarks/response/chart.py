@@ -19,7 +19,7 @@ LABEL = 130  # width of the names
 VALUE = 84  # width kept free behind the longest bar
 OURS = "fastsse"
 SHOWN = {
-    "floor": "no library, no framework",
+    "floor": "raw ASGI, no library",
     "FastAPI": "FastAPI's own",
     "Litestar": "Litestar's own",
 }
