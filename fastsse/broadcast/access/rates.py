@@ -65,9 +65,15 @@ class Rates:
 
     def opens_too_often(self, terms: Terms) -> bool:
         """Count a stream that opens against its address and its subject; return True where there are too many."""
-        address = terms.remote and self._opens.wait(network_of(str(terms.remote[0])))
-        subject = terms.subject and self._opens.wait(_of(terms.subject))
-        return bool(address or subject)
+        address = terms.remote and network_of(str(terms.remote[0]))
+        if terms.subject is None:
+            return bool(address and self._opens.wait(address))
+        names = [_of(terms.subject)] if not address else [_of(terms.subject), address]
+        if any(map(self._opens.look, names)):
+            return True
+        for name in names:
+            self._opens.take(name)
+        return False
 
     def bill(self, scope: Scope) -> Bill:
         """Count a request that changes something against its address, before its credentials cost any work.

@@ -13,6 +13,7 @@ from support.tokens import SECRET, bearer, claims, sign
 from fastsse.broadcast.access.quotas import KEPT, Quota
 from fastsse.broadcast.access.rates import Rates
 from fastsse.broadcast.hub.stats import Stats
+from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.web.problems import Problem
 
@@ -83,6 +84,23 @@ def test_a_subject_has_its_bytes_from_every_address() -> None:
         ]
 
     assert [200, 429, 200] == statuses
+
+
+def test_a_stream_that_is_refused_counts_nowhere() -> None:
+    now = 0.0
+    rates = Rates(Settings(opens_per_second=0.1), Stats(), lambda: now)  # one at once
+
+    def opens(subject: str | None, address: str) -> bool:
+        terms = Terms(("a",), None, False, None, (address, 1), subject)
+        return not rates.opens_too_often(terms)
+
+    assert opens("ann", "10.0.0.1")
+    assert not opens("ann", "10.0.0.2")  # hers is used up
+    assert opens("bob", "10.0.0.2")  # whose address has not paid for her
+    assert not opens("carl", "10.0.0.2")
+    assert opens("carl", "10.0.0.3")  # nor has he paid at the other address
+    assert not opens(None, "10.0.0.3")
+    assert opens(None, "10.0.0.4")
 
 
 def test_a_topic_has_its_own_quota_whoever_publishes() -> None:
