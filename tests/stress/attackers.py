@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import random
 import sys
 import time
 from collections import Counter, defaultdict
@@ -63,12 +64,15 @@ class Attackers:
         await asyncio.gather(*self._open, return_exceptions=True)
 
     async def _repeat(self, attack: Attack, end: float) -> None:
+        """Send the requests of one attack, at moments that no other attack's depend on."""
         requests = itertools.cycle(attack.requests)
-        due = time.monotonic()
+        chance = random.Random(attack.name)
+        due = time.monotonic() + chance.expovariate(attack.rate)
         while (now := time.monotonic()) < end:
             if now < due:
                 await asyncio.sleep(due - now)
-            due = max(due, now - 0.2) + 1 / attack.rate  # no burst makes up for a late turn
+            # No burst makes up for a late turn.
+            due = max(due, now - 0.2) + chance.expovariate(attack.rate)
             if len(self._open) < AT_ONCE:
                 task = asyncio.create_task(self._send(attack, next(requests).encode("latin-1")))
                 self._open.add(task)
