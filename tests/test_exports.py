@@ -196,6 +196,7 @@ def run(script: str, *names: str) -> list[str]:
     return ran.stdout.splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_every_module_can_be_imported_alone() -> None:
     if hasattr(os, "fork"):

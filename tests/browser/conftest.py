@@ -1,6 +1,7 @@
 """Real browsers over the real page: Chromium and Firefox.
 
-Each test runs in both (`support/browsers.py`), unless it says by a marker why it cannot.
+Each test runs in both (`support/browsers.py`), unless it says by a marker why it cannot. Every run of the tests has the
+modules of `QUICK` in Chromium; all else is `long`, and the gate `browsers` runs that.
 
 Whatever a test does, its pages must end without a console error, a breach of the content security policy or a
 request to anybody but the server; a test that provokes an error names it.
@@ -22,6 +23,7 @@ from browser.live import DEADLINE, expect
 from support.browsers import KINDS, Browser, browsing, sleepy
 from support.servers import Server
 
+QUICK = {"test_page", "test_event_source", "test_parser"}  # what the page is for
 SEEN_PUBLIC = frozenset({"data", "blob", "about"})  # schemes that reach nobody
 
 _topics = itertools.count()
@@ -38,11 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test in each browser, or in the one that its marker `only_in` names; Firefox, the slower one, is `long`."""
+    """Run a test in each browser, or in the one that its marker `only_in` names."""
     if "browser" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("only_in")
+        quick = metafunc.module.__name__.rpartition(".")[2] in QUICK
         kinds = [
-            pytest.param(kind, marks=pytest.mark.long if kind == "firefox" else ())
+            pytest.param(kind, marks=() if quick and kind == "chromium" else pytest.mark.long)
             for kind in (KINDS if only is None else only.args)
         ]
         metafunc.parametrize("browser", kinds, indirect=True, scope="session")
