@@ -27,6 +27,7 @@ from fastsse import BlockSplitter, Decoder, EventSourceResponse, aiter_events, r
 MIB = 2**20
 # The most bytes of a chunk, and of 64 MiB how many are cut so: small chunks take long, and say the same.
 SIZES = {1: 0.1, 16: 0.5, 300: 8.0, 4096: 15.4, 65_536: 24.0, MIB: 16.0}
+RUNS = 15
 WANTED = 5.0  # times the throughput of decode and encode, in reads of 64 KiB at most
 SCOPE = {"type": "http", "method": "GET", "headers": [], "query_string": b""}
 
@@ -119,9 +120,9 @@ async def rewritten(chunks: list[bytes]) -> None:
 
 
 def timed(work: Callable[[list[bytes]], Any], chunks: list[bytes]) -> float:
-    """Return the CPU seconds of the quickest of three runs."""
+    """Return the CPU seconds of the quickest run: others on the machine can only slow one down."""
     spent = []
-    for _ in range(3):
+    for _ in range(RUNS):
         begin = thread_time()
         result = work(chunks)
         if asyncio.iscoroutine(result):
