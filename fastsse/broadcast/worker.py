@@ -1,7 +1,7 @@
 """The worker of ``fastsse serve``: the app, with a start and an end of its own.
 
-    at the start    the address is printed as soon as the app answers there; from then on the kernel ends the
-                    connections of readers that take nothing
+    at the start    the address is printed as soon as the app answers there, once for all workers of a server; from
+                    then on the kernel ends the connections of readers that take nothing
     at the end      1. the streams end, over `Settings.drain` seconds; meanwhile the server goes on accepting, so that
                        probes and new readers get an answer (503)
                     2. the server is told to stop, and has a moment to write what is left
@@ -20,6 +20,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from multiprocessing import parent_process
+from multiprocessing.synchronize import Semaphore
 from typing import Any, Literal
 
 from fastsse.asgi import Message, Receive, Scope, Send
@@ -49,6 +50,7 @@ class Worker:
         operators: ports for operators, the first free one of which this worker takes; none: the numbers are told where
             readers are served.
         security: how the server is reached: ``none``, over ``tls``, or over TLS by ``clients`` with a certificate.
+        turn: taken by the one worker of several that prints the address; None where there is one worker.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class Worker:
         port: int,
         operators: Sequence[int] = (),
         security: Security = "none",
+        turn: Semaphore | None = None,
     ) -> None:
         self._app = app
         self._address = address
         self._port = port
         self._security = security
+        self._turn = turn
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
@@ -164,6 +168,8 @@ class Worker:
         seconds = TopicLimits(self._app.settings).longest + _MARGIN
         sockets.limit_silence(self._address, self._port, seconds)
         sockets.limit_unsent(self._address, self._port)
+        if self._turn is not None and not self._turn.acquire(block=False):
+            return
         scheme = "http" if self._security == "none" else "https"
         print(f"fastsse: {scheme}://{authority(here, self._port)}/", flush=True)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import multiprocessing
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from math import ceil
 from multiprocessing import parent_process
+from multiprocessing.synchronize import Semaphore
 from typing import Any
 
 from granian import Granian
@@ -68,7 +70,10 @@ def launch(
     server.on_startup(process.take_signals)
     server.on_reload(process.end_workers)
     operators = operator_ports(given.operator_port, given.workers)
-    loader = partial(load, settings, address, port, operators, _security(tls))
+    turn = multiprocessing.Semaphore(1) if given.workers > 1 else None
+    if turn is not None:
+        server.on_reload(partial(_give_back, turn))
+    loader = partial(load, settings, address, port, operators, _security(tls), turn)
     server.serve(target_loader=loader, wrap_loader=False)
 
 
@@ -78,11 +83,12 @@ def load(
     port: int,
     operators: Sequence[int] = (),
     security: Security = "none",
+    turn: Semaphore | None = None,
 ) -> Worker:
     """Make the app in the worker. The loader is pickled where processes are spawned, so it cannot be a closure."""
     # granian without an access log never looks at a request's scope again.
     app = create_app(settings, keep_scope="nothing")
-    worker = Worker(app, address, port, operators, security)
+    worker = Worker(app, address, port, operators, security, turn)
     tune_collector()
     if parent_process() is not None:
         loop = asyncio.get_event_loop()  # the worker's; it does not run yet
@@ -91,6 +97,12 @@ def load(
     else:
         thread_workers.append(worker)
     return worker
+
+
+def _give_back(turn: Semaphore) -> None:
+    """Let one of the workers of a restart print the address again; no worker runs at this moment."""
+    turn.acquire(block=False)
+    turn.release()
 
 
 def _security(tls: Tls | None) -> Security:

@@ -69,17 +69,30 @@ async def test_a_killed_worker_takes_no_other_with_it_and_is_replaced(
     hub: Hub, clients: Clients
 ) -> None:
     before = hub.workers
-    said = hub.said().count("fastsse: http")
+    starts = hub.starts
 
     os.kill(before[0], signal.SIGKILL)
-    wait_for(lambda: hub.said().count("fastsse: http") > said)
+    wait_for(lambda: hub.starts > starts)
 
     assert 3 == len(hub.workers)
+    assert 1 == hub.addresses
     assert set(before[1:]) < set(hub.workers)
     streams = [await clients.follow(server(hub), "/events?topic=killed") for _ in range(6)]
     id = server(hub).publish("killed", "x")
     for stream in streams:
         assert [id] == [event.id for event in await stream.events(1)]
+
+
+def test_the_address_is_printed_once_for_all_workers_and_again_at_a_restart(hub: Hub) -> None:
+    assert 1 == hub.addresses
+    starts = hub.starts
+
+    server(hub).signal(signal.SIGHUP)
+    wait_for(lambda: hub.starts == starts + 3 and hub.addresses > 1)
+
+    for n in range(20):  # by the end of these each worker has seen that the address answers
+        server(hub).publish("restarted", str(n))
+    assert 2 == hub.addresses
 
 
 def test_the_end_of_the_server_is_the_end_of_all_workers(hub: Hub) -> None:

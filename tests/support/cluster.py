@@ -38,6 +38,7 @@ class Hub:
         self.port = free_port()
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         where = ["--port", str(self.port), "--store", store, "--workers", str(workers)]
+        where += ["--operator-port", "0"]  # each worker says its own, and so that it has started
         self._command = [sys.executable, "-m", "fastsse", "serve", *where, *flags]
         self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,8 +54,18 @@ class Hub:
         )
 
     def wait(self) -> None:
-        """Wait until every worker has said that it serves."""
-        wait_for(lambda: self.said().count("fastsse: http") >= self._workers, 3 * STARTS)
+        """Wait until every worker has started, and one has said that the address answers."""
+        wait_for(lambda: self.starts >= self._workers and self.addresses > 0, 3 * STARTS)
+
+    @property
+    def starts(self) -> int:
+        """How many workers have started so far."""
+        return self.said().count("fastsse: for operators: http")
+
+    @property
+    def addresses(self) -> int:
+        """How many times the address has been printed so far."""
+        return self.said().count("fastsse: http")
 
     @property
     def workers(self) -> list[int]:
