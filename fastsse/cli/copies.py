@@ -15,7 +15,7 @@ import re
 from typing import Any, cast
 
 from fastsse import _json
-from fastsse.broadcast.names import is_text
+from fastsse.broadcast.names import ORDERS, is_text
 from fastsse.broadcast.stores import Entry, Log
 from fastsse.cli.terminal import Failure
 
@@ -77,6 +77,8 @@ def entry_of(line: bytes, number: int) -> Entry | int:
     named = bool(names) and all(_is_name(name) for name in names)
     if not named or not _whole(position) or not isinstance(block, str) or not 0 < position < _MOST:
         raise Failure(f"line {number}: must have position, topics and block")
+    if not _is_block(block):
+        raise Failure(f"line {number}: the block must be that of one event, without an id")
     return Entry(position, tuple(names), block.encode("utf-8", "replace"))
 
 
@@ -125,7 +127,7 @@ class Damage:
 def _read(line: bytes, number: int) -> dict[str, Any]:
     try:
         found: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failure(f"line {number}: no JSON: {error}") from None
     if not isinstance(found, dict):
         raise Failure(f"line {number}: must be an object")
@@ -133,7 +135,15 @@ def _read(line: bytes, number: int) -> dict[str, Any]:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and is_text(value)
+    """Return True for a topic; that of the orders of hubs is one, since a copy keeps what was revoked."""
+    return isinstance(value, str) and value != "" and (value == ORDERS or is_text(value))
+
+
+def _is_block(block: str) -> bool:
+    """Return True for one block as a hub writes it: lines ended by LF, one blank line, no field ``id``."""
+    lines = block.removesuffix("\n\n").split("\n")
+    whole = block.endswith("\n\n") and "" not in lines and "\r" not in block
+    return whole and all(line.partition(":")[0] != "id" for line in lines)
 
 
 def _whole(value: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.commands import Command
 
-from fastsse.broadcast import Draft
+from fastsse.broadcast import Draft, Hub
 from fastsse.broadcast.stores.sqlite import SqliteStore
 
 
@@ -60,6 +60,26 @@ def test_a_copy_has_the_entries_the_ids_and_the_extent(
     assert {"position": 2, "topics": ["a", "t1"], "block": "data: ä 1\n\n"} == lines[2]
     assert {"entries": 300} == lines[-1]
     assert 302 == len(lines)
+
+
+def test_a_copy_keeps_what_hubs_have_told_each_other_and_whatever_a_hub_writes(
+    command: Command, tmp_path: Path
+) -> None:
+    async def fill() -> None:
+        async with Hub(store=SqliteStore(tmp_path / "log.db")) as hub:
+            await hub.publish("a", "", event="x", retry=5)
+            await hub.publish("a", "one\n\nid: 7\r\ndata: \u2028")
+            await hub.publish_block("a", b"id: 5\nevent: id\ndata:\ndata:id\n\n")
+            await hub.revoke(jti="lost")
+            await hub.end("a")
+
+    asyncio.run(fill())
+    out = command("store", "export", url(tmp_path / "log.db"))
+    put = command("store", "import", url(tmp_path / "copy.db"), given=out.out.encode())
+
+    assert (0, 0) == (out.code, put.code), put
+    assert out.out == command("store", "export", url(tmp_path / "copy.db")).out
+    assert 5 == json.loads(out.out.splitlines()[-1])["entries"]
 
 
 def test_a_log_that_a_server_writes_to_can_be_looked_at_and_copied(
@@ -121,6 +141,20 @@ ENTRY = '{"position":1,"topics":["a"],"block":"data: x\\n\\n"}\n'
         (HEAD + ENTRY.replace("1", "true"), "line 2: must have position"),
         (HEAD + ENTRY.replace('"a"', ""), "line 2: must have position"),
         (HEAD + ENTRY.replace("a", "a\\n"), "line 2: must have position"),
+        (HEAD + ENTRY.replace("a", "\\u0001others"), "line 2: must have position"),
+        (HEAD + ENTRY.replace("data: x\\n\\n", ""), "line 2: the block must be that of one event"),
+        (HEAD + ENTRY.replace("x\\n\\n", "x\\n"), "line 2: the block must be that of one event"),
+        (
+            HEAD + ENTRY.replace("x", "x\\n\\ndata: y"),
+            "line 2: the block must be that of one event",
+        ),
+        (
+            HEAD + ENTRY.replace("x", "x\\r\\rdata: y"),
+            "line 2: the block must be that of one event",
+        ),
+        (HEAD + ENTRY.replace("x", "x\\nid: 9"), "line 2: the block must be that of one event"),
+        (HEAD + ENTRY.replace("data: x", "id"), "line 2: the block must be that of one event"),
+        (HEAD + "[" * 100_000, "line 2: no JSON"),
         (HEAD + ENTRY + ENTRY + '{"entries":2}\n', "position 1 does not follow 1"),
         (HEAD + "\xff", "line 2: no JSON"),
     ],

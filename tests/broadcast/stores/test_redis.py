@@ -26,6 +26,7 @@ from fastsse.broadcast.stores import _batches as batches
 from fastsse.broadcast.stores import _remote as remote
 from fastsse.broadcast.stores._remote import RemoteStore
 from fastsse.broadcast.stores.opening import open_url
+from fastsse.broadcast.stores.redis import store as redis_store
 from fastsse.broadcast.stores.retention import Keep, Retention
 
 need_engine(Redis)
@@ -153,6 +154,26 @@ class TestShared:
 
         assert [("lost", positions[999])] == told.news[:1]
         assert positions[1000:] == [entry.position for entry in told.entries]
+
+    @pytest.mark.parametrize("large", [0, 95, 99])
+    async def test_a_start_takes_a_tail_of_so_many_bytes_at_most(
+        self, calm: Redis, opened: Open, monkeypatch: pytest.MonkeyPatch, large: int
+    ) -> None:
+        monkeypatch.setattr(redis_store, "_TAIL", 20_000)
+        url = fresh(calm)
+        store, _ = await opened(url)
+        texts = ["x" * (50_000 if n == large else 1000) for n in range(100)]
+        positions = [await store.append(draft(text)) for text in texts]
+
+        reader, told = await opened(url)
+
+        count = min(99 - large, 20_000 // 1008)
+        assert [("lost", positions[99 - count])] == told.news[:1]
+        assert positions[100 - count :] == [entry.position for entry in told.entries]
+        page = await reader.read(("a",), 0, positions[100 - count] if count else 2**62 - 1, 10**7)  # type: ignore[attr-defined]
+        assert positions[: 100 - count] == [entry.position for entry in page.entries]
+        last = await store.append(draft("last"))
+        assert last == (await told.told(count + 1))[-1].position
 
 
 class TestServerKilled:
@@ -611,6 +632,25 @@ class TestRetention:
         page = await store.read(("a",), 0, 2**62 - 1, 10**6)  # type: ignore[attr-defined]
 
         assert 400 < len(page.entries) < 800  # of 205 bytes
+
+    @pytest.mark.parametrize("foreign", [0, 3])
+    async def test_a_count_of_bytes_is_kept_also_behind_a_mark_and_what_is_not_ours(
+        self, calm: Redis, opened: Open, foreign: int
+    ) -> None:
+        url = fresh(calm)
+        stream, log = (f"{{{url.rpartition('=')[2]}}}:{name}" for name in ("stream", "log"))
+        store, told = await opened(url, keep=Keep(bytes=100_000))
+        await store.append(draft("lost"))
+        calm.ask("DEL", stream, log)
+        await store.append(draft("x"))  # behind the mark of another log
+        assert "renewed" in [verb for verb, _ in told.news]
+        for _ in range(foreign):
+            calm.ask("XADD", stream, "*", "not", "ours")
+
+        for _ in range(20):
+            await asyncio.gather(*(store.append(draft("x" * 190)) for n in range(100)))
+
+        assert 400 < int(calm.ask("XLEN", stream)[1:]) < 800  # of 205 bytes
 
     async def test_old_entries_go(self, calm: Redis, opened: Open) -> None:
         url = fresh(calm)

@@ -129,6 +129,25 @@ class TestOneProcess:
         async with opened(path) as (store, told):
             assert ["x"] == texts(told.entries)
 
+    async def test_another_name_of_the_file_has_the_same_lock(
+        self, path: Path, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        link, links = other / "link.db", other / "folder"
+        async with opened(path) as (store, _):
+            link.symlink_to(path)
+            links.symlink_to(path.parent, target_is_directory=True)
+            for name in (link, links / path.name, Path(os.path.relpath(path))):
+                with pytest.raises(OSError, match=f"in use by process {os.getpid()}"):
+                    await SqliteStore(name).open()
+
+            assert 1 == await store.append(draft("x"))
+        async with opened(link) as (store, told):
+            assert ["x"] == texts(told.entries)
+            with pytest.raises(OSError, match="in use by process"):
+                await SqliteStore(path).open()
+
     def test_the_lock_of_a_process_that_was_killed_is_free(self, path: Path) -> None:
         code = (
             "import asyncio, os, sys\n"
@@ -364,6 +383,26 @@ class TestRetention:
         async with opened(path) as (store, told):
             assert [("lost", 1)] == told.news
             assert 2 == await store.append(draft("y"))
+
+    @pytest.mark.parametrize("wrong", [-30 * 86_400, -3600, 3600, 10 * 365 * 86_400])
+    async def test_a_clock_that_was_wrong_for_a_while_makes_nothing_old_that_came_since(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+    ) -> None:
+        keep, right = Retention(Keep(seconds=600)), time.time
+        async with opened(path, retention=keep) as (store, _):
+            await store.append(draft("before"))
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "time", lambda: right() + wrong)
+            async with opened(path, retention=keep) as (store, _):
+                await store.append(draft("meanwhile"))
+
+        async with opened(path, retention=keep) as (store, told):
+            await store.append(draft("after"))
+            while await store.trim():
+                pass
+
+            assert ["meanwhile", "after"] == texts(told.entries)[-2:]
+            assert (3 if wrong < 0 else 2) == store.state().entries
 
     async def test_a_topic_has_bounds_of_its_own_and_takes_nothing_from_others(
         self, path: Path

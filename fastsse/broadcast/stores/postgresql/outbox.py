@@ -23,14 +23,24 @@ from fastsse.broadcast.stores.postgresql.schema import REUSED, Names
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["MAX_BLOCK", "MAX_KEY", "MAX_TOPICS", "MAX_TOPIC_LENGTH", "Outbox"]
+__all__ = [
+    "MAX_BLOCK",
+    "MAX_EVENT_TYPE",
+    "MAX_KEY",
+    "MAX_RETRY",
+    "MAX_TOPICS",
+    "MAX_TOPIC_LENGTH",
+    "Outbox",
+]
 
 # Bytes of an event as it is written; as much as the defaults of a hub let through.
 MAX_BLOCK = 2**20 + 4096
 MAX_TOPICS = 100  # topics of one event
 MAX_TOPIC_LENGTH = 256  # bytes of UTF-8
 MAX_KEY = 256  # bytes of UTF-8
-_RESERVED = frozenset(("gap", "end"))  # event types that only a hub publishes
+MAX_EVENT_TYPE = 256  # bytes of UTF-8
+MAX_RETRY = 86_400_000  # ms, a day
+_RESERVED = frozenset(("gap", "end", "expired"))  # event types that only a hub publishes
 
 
 class Outbox:
@@ -59,8 +69,8 @@ class Outbox:
                 its pool, or an ``AsyncConnection`` or ``AsyncSession`` of SQLAlchemy over one of these.
             topics: one or more names, at most `MAX_TOPICS`, of at most `MAX_TOPIC_LENGTH` bytes.
             data: text or bytes-like UTF-8; the event as it is written may have `MAX_BLOCK` bytes.
-            event: the event type; ``gap`` and ``end`` are reserved.
-            retry: reconnection time for its readers, milliseconds.
+            event: the event type, at most `MAX_EVENT_TYPE` bytes; ``gap``, ``end`` and ``expired`` are reserved.
+            retry: reconnection time for its readers, milliseconds, at most `MAX_RETRY`.
             key: 1 to `MAX_KEY` bytes. While the store remembers the key, a second event with it is not published. While
                 another transaction with this key is open, this call waits for the end of that one.
 
@@ -129,6 +139,10 @@ def _event(
     names = check_names(topics, MAX_TOPICS, MAX_TOPIC_LENGTH)
     if event in _RESERVED:
         raise InvalidField("event", event, "is reserved: only a hub publishes it")
+    if event is not None and len(event.encode("utf-8", "surrogatepass")) > MAX_EVENT_TYPE:
+        raise InvalidField("event", None, f"must be at most {MAX_EVENT_TYPE} bytes of UTF-8")
+    if isinstance(retry, int) and not 0 <= retry <= MAX_RETRY:
+        raise InvalidField("retry", retry, f"must be 0 to {MAX_RETRY} ms, a day")
     name = None if key is None else key.encode("utf-8", "surrogatepass")
     if name is not None and not 0 < len(name) <= MAX_KEY:
         raise InvalidField("key", key, f"must be 1 to {MAX_KEY} bytes of UTF-8")

@@ -42,6 +42,14 @@ end
 
 # KEYS: stream, log. ARGV: events, bytes, milliseconds that are kept; 0: no limit.
 _TRIM = """
+local function bytes_before() -- those of the entries that are gone; the first entries may be a mark, or not ours
+  for _, count in ipairs({1, 16}) do
+    for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', count)) do
+      local _, before = stamp(entry)
+      if before then return before end
+    end
+  end
+end
 local function trim(events, bytes, age)
   if events > 0 then redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', plain(events)) end
   if age > 0 then
@@ -50,7 +58,7 @@ local function trim(events, bytes, age)
     if limit > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '~', plain(limit) .. '-0') end
   end
   if bytes > 0 then
-    local _, before = stamp(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1])
+    local before = bytes_before()
     local total = redis.call('HGET', KEYS[2], 'bytes')
     if before and total then
       local kept, length = tonumber(total) - tonumber(before), redis.call('XLEN', KEYS[1])

@@ -50,6 +50,7 @@ KEY_SECONDS = 3600  # for which the key of a publish is remembered
 _BLOCK = 2.0  # s that a read of what comes waits; a server that says nothing for longer is given up
 _TRIM_EVERY = 10.0  # s between two trims of a log that nobody writes to
 _READ = 2**22  # bytes that one read of entries takes, about
+_TAIL = 2**27  # bytes of entries that a start takes
 _MOST = 1000  # entries that one read takes, at most
 _FEWEST = 16  # entries that one read takes at least, however large they were of late
 # Errors after which the log is looked up and connected to anew.
@@ -168,9 +169,9 @@ class RedisStore(RemoteStore):
         if link is None:
             raise OSError("the store is not open")
         found: list[Entry] = []
-        upper, newest, begin = b"+", None, NOTHING
+        upper, newest, begin, size, count = b"+", None, NOTHING, 0, _FEWEST
         while len(found) <= tail and begin == NOTHING:
-            count = min(self._count(_READ), tail + 1)
+            count = min(count, tail + 1)
             page: Found = await link.call("XREVRANGE", self._stream, upper, "-", "COUNT", count)
             if not page:
                 break
@@ -181,7 +182,11 @@ class RedisStore(RemoteStore):
                     break
                 if (entry := self._read(id, fields)) is not None:
                     found.append(entry)
-            upper = b"(" + page[-1][0]
+                    size += len(entry.block)
+                if size > _TAIL:
+                    tail = min(tail, len(found) - 1)
+                    break
+            upper, count = b"(" + page[-1][0], self._count(_READ)
         gone = max(await self._gone(link), position_of(begin))
         if newest is not None:
             self._seen, self._newest = newest[0], newest

@@ -209,11 +209,10 @@ class Lock:
     The kernel takes the lock back when the process ends, however it ends.
 
     Args:
-        path: the log's file; the lock lies beside it.
+        path: the log's file, or a symbolic link to it; the lock lies beside the file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}.lock")
         self._log = path
         self._file: int | None = None
 
@@ -223,7 +222,9 @@ class Lock:
         Raises:
             OSError: another process has it, or the file cannot be made.
         """
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        # As SQLite does with the files of its own: two names of one file have one lock.
+        path = f"{os.path.realpath(self._log)}.lock"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         try:
             _hold(file)
         except OSError:

@@ -40,9 +40,13 @@ _NAMES = 50_000  # numbers of topics that are remembered
 _PROBE = 65_536  # bytes that a file must have room for before it counts as having room
 
 
-def clock() -> Callable[[], int]:
-    """Make a clock of milliseconds since 1970 that no later setting of the system's clock moves."""
-    offset = time.time() - time.monotonic()
+def clock(least: int = 0) -> Callable[[], int]:
+    """Make a clock of milliseconds since 1970 that no later setting of the system's clock moves.
+
+    Args:
+        least: where the clock begins when the system's is behind that.
+    """
+    offset = max(time.time(), least / 1000) - time.monotonic()
     return lambda: int(1000 * (offset + time.monotonic()))
 
 
@@ -133,13 +137,15 @@ class Table:
 
     Attributes:
         extent: as given.
-        now: the clock of entries.
+        now: the clock of entries, which never goes back: an entry that came while the system's clock was set back
+            would count as too old once that is put right.
     """
 
     def __init__(self, db: sqlite3.Connection, extent: Extent, keys: int) -> None:
         self.db = db
         self.extent = extent
-        self.now = clock()
+        newest = "SELECT CAST(at AS INTEGER) FROM log ORDER BY position DESC LIMIT 1"
+        self.now = clock(*(db.execute(newest).fetchone() or ()))
         self._most_keys = keys
         self._numbers: dict[str, int] = {}
         [self._last] = db.execute("SELECT coalesce(max(topic), 0) FROM topics").fetchone()
