@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from fastsse.broadcast.hub.fanout import Fanout
 
-__all__ = ["Publisher", "Receipt"]
+__all__ = ["BURST", "Publisher", "Receipt"]
 
 _log = logging.getLogger("fastsse.broadcast")
 
-_BURST = 64  # publishes, and 16 KiB each beyond, after which a publisher gives way to the rest of the loop
+BURST = 64  # publishes, and 16 KiB each beyond, after which a publisher gives way to the rest of the loop
 _WAITS_FOR_ITSELF = (
     "publish_threadsafe would wait for the thread that it is called on: await hub.publish(...) on the hub's own event "
     "loop"
@@ -96,7 +96,7 @@ class Publisher(Runner):
             HubClosed: the hub is stopping, and its store is closed; nothing was published.
             RuntimeError: the hub is not started, or runs on another event loop.
         """
-        draft = self._draft(topics, data, event, retry, key)
+        draft = self.draft(topics, data, event, retry, key)
         fanout = self._fanout
         if fanout is None or not fanout.open or fanout.loop is not get_running_loop():
             fanout = self._require_here()  # which says what is wrong
@@ -144,9 +144,7 @@ class Publisher(Runner):
         Raises:
             TopicEnded: one of its topics has ended, or is just being ended.
         """
-        if (ended := fanout.ended_of(draft.topics)) is not None and not draft.ends:
-            self.stats.events_refused["topic"] += 1
-            raise TopicEnded(ended)
+        self._check_open(fanout, draft)
         matched = self.audiences.matched(draft.topics)
         fanout.appending += 1
         began = perf_counter()
@@ -167,7 +165,7 @@ class Publisher(Runner):
         self._failing = False
         receipt = Receipt(fanout.places.entry_id(position), draft.topics, matched)
         fanout.burst += 1 + (len(draft.block) >> 14)
-        if fanout.burst >= _BURST:
+        if fanout.burst >= BURST:
             await self._give_way(fanout)
         return receipt
 
@@ -189,6 +187,16 @@ class Publisher(Runner):
         if flight.appended(eras.epoch, number):
             self.stats.published += 1
         return number
+
+    def _check_open(self, fanout: Fanout, draft: Draft) -> None:
+        """Refuse a draft one of whose topics has ended.
+
+        Raises:
+            TopicEnded: one of its topics has ended, or is just being ended.
+        """
+        if (ended := fanout.ended_of(draft.topics)) is not None and not draft.ends:
+            self.stats.events_refused["topic"] += 1
+            raise TopicEnded(ended)
 
     def _note_failure(self, error: OSError) -> None:
         """Count an append that the store has failed; log the first of several."""
@@ -245,7 +253,7 @@ class Publisher(Runner):
         while fanout.delivery.busy:  # noqa: ASYNC110 - each turn of the loop brings it forward
             await asyncio.sleep(0)
 
-    def _draft(
+    def draft(
         self,
         topics: str | Iterable[str],
         data: str | Buffer | None,
@@ -253,7 +261,11 @@ class Publisher(Runner):
         retry: int | None,
         key: str | None = None,
     ) -> Draft:
-        """Check what is to be published, and write its block; count a refusal by the field."""
+        """Check what is to be published, and write its block; count a refusal by the field.
+
+        Raises:
+            InvalidField: as `publish`.
+        """
         try:
             if key is not None:
                 check_key(key)

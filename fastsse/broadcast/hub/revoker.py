@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from fastsse.broadcast.hub.groups import GroupPublisher
 from fastsse.broadcast.hub.orders import Order, write_order
-from fastsse.broadcast.hub.publisher import Publisher
 from fastsse.broadcast.hub.revoking import carry_out
 from fastsse.broadcast.names import ORDERS
 from fastsse.broadcast.stores import Draft
@@ -26,7 +26,7 @@ class TooManyRevoked(FastSSEError, RuntimeError):
     """The hub remembers as many revoked tokens and subjects as it may; nothing was revoked."""
 
 
-class Revoker(Publisher):
+class Revoker(GroupPublisher):
     """The part of a `Hub` that ends streams and revokes tokens. Arguments and attributes as there."""
 
     async def end_streams(

@@ -24,8 +24,8 @@ Everything here is called from one event loop. No method of a `Follower` blocks 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from fastsse import FastSSEError, InvalidField
 
@@ -36,8 +36,10 @@ __all__ = [
     "Draft",
     "Entry",
     "Follower",
+    "Grouped",
     "KeyReused",
     "Log",
+    "Outcome",
     "Page",
     "Portable",
     "StorageFull",
@@ -278,6 +280,35 @@ class Archive(Protocol):
 
         Raises:
             OSError: the log cannot be read now.
+        """
+        ...
+
+
+Outcome: TypeAlias = int | OSError | KeyReused
+"""What has become of one event of a group: its position, or why it has none."""
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """An ability that a store may have besides: events of one publisher appended together, for posted streams."""
+
+    async def append_group(
+        self, drafts: Sequence[Draft], keys: Sequence[str | None]
+    ) -> list[Outcome]:
+        """Append events in order, as so many calls of `Store.append`, of which the first error ends the rest.
+
+        No event after one that has failed is appended, so what is in the log is always a beginning of the group. A
+        store that cannot promise that appends one event after the other.
+
+        Args:
+            drafts: a few hundred events at most.
+            keys: the key of each event, or None.
+
+        Returns:
+            The outcome of each event. After the first error there are only errors.
+
+        Raises:
+            OSError: nothing was appended.
         """
         ...
 

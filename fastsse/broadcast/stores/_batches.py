@@ -39,18 +39,29 @@ class Waiting:
         entry: the encoded event.
         answer: becomes the position, or an error. Done already where nobody waits any more.
         since: the loop's time at which the waiting began.
+        follows: an event of the group before it has to be appended first, or this one is not appended either.
+        more: how many events of its group come after it, all in one batch with it.
     """
 
-    __slots__ = ("answer", "draft", "entry", "key", "since")
+    __slots__ = ("answer", "draft", "entry", "follows", "key", "more", "since")
 
     def __init__(
-        self, draft: Draft, key: str | None, answer: asyncio.Future[int], since: float
+        self,
+        draft: Draft,
+        key: str | None,
+        answer: asyncio.Future[int],
+        since: float,
+        *,
+        follows: bool = False,
+        more: int = 0,
     ) -> None:
         self.draft = draft
         self.key = key
         self.entry = write_entry(draft)
         self.answer = answer
         self.since = since
+        self.follows = follows
+        self.more = more
 
     def give(self, position: int) -> None:
         """Answer with a position."""

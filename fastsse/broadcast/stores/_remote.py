@@ -9,6 +9,8 @@ that batch, and the engine finds by the number what it has appended already: a r
 
 When contact is lost the follower is told `stalled`, and `_listen` is called again after a growing, random delay.
 
+The events of a group leave in one batch: an engine that appends a batch as one step then appends all of them, or none.
+
 Bounds: `QUEUED` events and `QUEUED_BYTES` wait; a batch has at most `BATCH` events and about `BATCH_BYTES`; an append
 waits at most `patience` seconds. Beyond any of these an append raises `OSError`.
 
@@ -23,11 +25,12 @@ import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, Literal
 
-from fastsse.broadcast.stores import Draft, Follower, Log, StoreState
+from fastsse.broadcast.stores import Draft, Follower, Log, Outcome, StoreState
 from fastsse.broadcast.stores._batches import Batch, Refused, Waiting, delays
+from fastsse.broadcast.stores._groups import await_outcomes, one_by_one
 
 __all__ = [
     "BATCH",
@@ -60,6 +63,8 @@ class RemoteStore(ABC):
         engine: the engine's name, for operators.
         shared: several processes may use the engine's log at once.
         finds_topics: a page of one topic is read without reading the others.
+        groups: those of which `_send` appends no event after one that has failed: none, ``alike`` ones in which all
+            events or none have a key, or any.
         writer: the name of this store among all writers of the log. A batch's number is unique with it.
         skipped: how many entries were passed over, because they are not ours or cannot be read.
         failures: how often contact was lost or could not be made.
@@ -67,6 +72,7 @@ class RemoteStore(ABC):
 
     engine = ""
     finds_topics = False
+    groups: Literal["none", "alike", "any"] = "none"
     shared = True
 
     def __init__(self, *, patience: float = PATIENCE) -> None:
@@ -160,21 +166,48 @@ class RemoteStore(ABC):
             KeyReused: the key is another event's.
             OSError: the store is closed, too many appends wait, or the engine has not answered in time.
         """
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(draft, key, loop.create_future(), loop.time())
+        self._enqueue((waiting,), len(waiting.entry), loop)
+        return await waiting.answer
+
+    async def append_group(
+        self, drafts: Sequence[Draft], keys: Sequence[str | None]
+    ) -> list[Outcome]:
+        """Append events of one publisher: in one batch where the engine takes groups. As `Grouped.append_group`.
+
+        Raises:
+            OSError: the store is closed, or too many appends wait; nothing was appended.
+        """
+        alike = keys.count(None) in (0, len(keys))
+        if self.groups == "none" or not (alike or self.groups == "any"):
+            return await one_by_one(self, drafts, keys)
+        loop = asyncio.get_running_loop()
+        since, last = loop.time(), len(drafts) - 1
+        group = [
+            Waiting(draft, key, loop.create_future(), since, follows=place > 0, more=last - place)
+            for place, (draft, key) in enumerate(zip(drafts, keys, strict=True))
+        ]
+        self._enqueue(group, sum(len(waiting.entry) for waiting in group), loop)
+        return await await_outcomes([waiting.answer for waiting in group])
+
+    def _enqueue(self, more: Sequence[Waiting], size: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Put appends of so many bytes at the end of the queue.
+
+        Raises:
+            OSError: the store is closed, or too many appends wait.
+        """
         bell = self._bell
         if bell is None:
             raise OSError("the store is closed: nothing was appended")
-        loop = asyncio.get_running_loop()
-        waiting = Waiting(draft, key, loop.create_future(), loop.time())
-        size = len(waiting.entry)
-        if len(self._queue) >= QUEUED or self._queued_bytes + size > QUEUED_BYTES:
+        if len(self._queue) + len(more) > QUEUED or self._queued_bytes + size > QUEUED_BYTES:
             raise OSError("too many appends wait for the store: nothing was appended")
         if not self._queue:  # otherwise the bell has been rung
             bell.set()
-        self._queue.append(waiting)
+        self._queue.extend(more)
         self._queued_bytes += size
         if self._look is None:
             self._look = loop.call_later(_LOOK, self._give_up_waiting)
-        return await waiting.answer
 
     async def close(self) -> None:
         """Report nothing more, fail what waits, and close all connections."""
@@ -279,11 +312,15 @@ class RemoteStore(ABC):
             batch.tried += 1
 
     def _take(self) -> Batch | None:
-        """Take the next batch from the queue, without those that nobody waits for."""
+        """Take the next batch from the queue, without those that nobody waits for; of a group all, or nothing."""
         queue, items = self._queue, list[Waiting]()
-        size = gone = 0
-        while queue and len(items) < BATCH and size < BATCH_BYTES:
+        size = gone = rest = 0
+        while queue:
+            full = size >= BATCH_BYTES or len(items) + queue[0].more >= BATCH
+            if full and items and not rest:
+                break
             waiting = queue.popleft()
+            rest = waiting.more
             if waiting.answer.done():
                 gone += len(waiting.entry)
             else:

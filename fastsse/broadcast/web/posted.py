@@ -1,5 +1,9 @@
 """An event stream that somebody posts: each event is published as soon as a blank line ends it.
 
+Events that have come together go to the store together, where it takes groups (`Grouped`), and the next ones after its
+answer: so at most `TURN` events, of one part of the body, are on their way. The log always has a beginning of the
+stream, and nothing after it.
+
 When the stream breaks, the events before stay published, and the answer says how many there are and where the stream
 broke. With a key (see `keys`) the stream may be sent again from any event on, and is published once. Where the query
 has ``end=1``, the topics end after the last event, unless the stream broke: its publisher may go on with another one.
@@ -19,6 +23,7 @@ from time import perf_counter
 from fastsse import COMPILED, Decoder, Event, EventTooLarge, InvalidField
 from fastsse.broadcast.hub.drafts import MAX_BESIDE, TooLarge, TopicEnded
 from fastsse.broadcast.hub.hub import Hub, HubClosed, Receipt
+from fastsse.broadcast.stores import Draft
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.body import Body, append_failed, called_off
 from fastsse.broadcast.web.ending import end_each
@@ -113,6 +118,9 @@ def _check_query(hub: Hub, query: Fields, key: Key | None) -> tuple[str, ...]:
 
 async def _publish_events(hub: Hub, events: list[Event], sent: _Sent, bodies: Bodies) -> None:
     """Publish events in order; of many, some in each turn of the loop."""
+    if len(events) > 1 and hub.takes_groups:
+        await _publish_groups(hub, events, sent, bodies)
+        return
     if len(events) <= _FEW:
         for event in events:
             sent.add(await _publish_event(hub, sent, event))
@@ -134,9 +142,68 @@ async def _publish_some(hub: Hub, events: Iterator[Event], sent: _Sent) -> bool:
 
 
 async def _publish_event(hub: Hub, sent: _Sent, event: Event) -> Receipt:
-    name = None if event.event == "message" else event.event
-    key = None if sent.key is None else sent.key.of_event(sent.count)
-    return await hub.publish(sent.topics, event.data, event=name, key=key)
+    key = sent.key_of(0)
+    return await hub.publish(sent.topics, event.data, event=_type_of(event), key=key)
+
+
+async def _publish_groups(hub: Hub, events: list[Event], sent: _Sent, bodies: Bodies) -> None:
+    """Publish events in order by a store that takes several in one step: `TURN` of them are on their way at most.
+
+    Other bodies have their turns while the store is at work on a group.
+    """
+    left = iter(events)
+    while True:
+        async with bodies.turn(_MANY if len(events) > _FEW else 0):
+            group = _Group(hub, sent, left)
+        if group.drafts:
+            receipts, error = await hub.append_group(group.drafts, group.keys)
+            for receipt in receipts:
+                sent.add(receipt)
+            if error is not None:
+                raise error
+        if group.fault is not None:
+            raise group.fault
+        if group.last:
+            return
+
+
+class _Group:
+    """Events that go to the store in one step: as many as fit in one turn of the loop.
+
+    Args:
+        hub: checks each event.
+        sent: what was published before.
+        events: taken from, up to the first event that cannot be published.
+
+    Attributes:
+        drafts: what is to be published.
+        keys: the key of each, or None.
+        fault: what stands against the event after these, or None.
+        last: no event is left.
+    """
+
+    def __init__(self, hub: Hub, sent: _Sent, events: Iterator[Event]) -> None:
+        self.drafts: list[Draft] = []
+        self.keys: list[str | None] = []
+        self.fault: InvalidField | None = None
+        self.last = False
+        until = perf_counter() + TURN_TIME
+        for number, event in enumerate(events):
+            key = sent.key_of(number)
+            try:
+                draft = hub.draft(sent.topics, event.data, _type_of(event), None, key)
+            except InvalidField as fault:
+                self.fault = fault
+                return
+            self.drafts.append(draft)
+            self.keys.append(key)
+            if number + 1 == TURN or perf_counter() > until:
+                return
+        self.last = True
+
+
+def _type_of(event: Event) -> str | None:
+    return None if event.event == "message" else event.event
 
 
 class _Sent:
@@ -149,6 +216,10 @@ class _Sent:
         self._first = ""
         self._last = ""
         self._subscribers = 0
+
+    def key_of(self, number: int) -> str | None:
+        """Return the key of an event that comes so many after the last one that was published; None without keys."""
+        return None if self.key is None else self.key.of_event(self.count + number)
 
     def add(self, receipt: Receipt) -> None:
         """Count one more event."""

@@ -24,7 +24,7 @@ from hashlib import blake2b
 __all__ = ["FUNCTIONS", "LAST", "OTHER_LOG", "REUSED", "VERSION", "Names", "functions", "tables"]
 
 VERSION = 1  # of the tables; a release refuses those of a later one
-FUNCTIONS = 2  # of the functions; a release replaces those of an earlier one
+FUNCTIONS = 3  # of the functions; a release replaces those of an earlier one
 OTHER_LOG = "FS001"  # SQLSTATE: another log has taken the place of the caller's
 REUSED = "FS002"  # SQLSTATE: the key belongs to another event
 
@@ -103,14 +103,15 @@ LAST = """\
 """Sets `last` to the serial and the bytes of the newest entry; of a log without entries, to those of what is gone."""
 
 # put: append events under the lock, and return their positions: -1 where a key is another event's, 0 where the entry is
-# null because nobody waits for it any more. A head is the topics of an event, one in a line.
+# null because nobody waits for it any more, -2 where an event of the same group before it has failed. A head is the
+# topics of an event, one in a line. A key begins with k, or with f where the event follows another one of its group.
 _PUT = f"""
 CREATE OR REPLACE FUNCTION :schema:.put(heads text[], entries bytea[], keys bytea[], seconds float8, stamp timestamptz)
 RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     base bigint; last record; known record;
     fresh_heads text[] := '{{}}'; fresh bytea[] := '{{}}'; result bigint[] := '{{}}';
-    count integer := 0; digest bytea;
+    count integer := 0; digest bytea; name bytea; failed boolean := false;
 BEGIN
     SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END INTO base FROM :schema:.position;
     IF keys IS NULL THEN
@@ -118,22 +119,31 @@ BEGIN
         SELECT array_agg(n) INTO result FROM generate_series(base, base + count - 1) n;
     ELSE
         FOR i IN 1 .. cardinality(entries) LOOP
-            IF keys[i] IS NOT NULL THEN
+            name := keys[i];
+            failed := failed AND coalesce(get_byte(name, 0) = 102, false);
+            IF failed THEN
+                result := result || -2::bigint;
+                CONTINUE;
+            END IF;
+            IF name IS NOT NULL THEN
+                name := 'k'::bytea || substr(name, 2);
                 digest := sha256(coalesce(entries[i], ''));
-                SELECT k.digest, k.positions[1] AS position INTO known FROM :schema:.keys k WHERE k.key = put.keys[i];
+                SELECT k.digest, k.positions[1] AS position INTO known FROM :schema:.keys k WHERE k.key = name;
                 IF FOUND THEN
+                    failed := entries[i] IS NULL OR known.digest <> digest;
                     result := result || CASE
-                        WHEN entries[i] IS NULL THEN 0 WHEN known.digest = digest THEN known.position ELSE -1 END;
+                        WHEN entries[i] IS NULL THEN 0 WHEN failed THEN -1 ELSE known.position END;
                     CONTINUE;
                 END IF;
             END IF;
             IF entries[i] IS NULL THEN
+                failed := true;
                 result := result || 0::bigint;
                 CONTINUE;
             END IF;
-            IF keys[i] IS NOT NULL THEN
+            IF name IS NOT NULL THEN
                 INSERT INTO :schema:.keys VALUES
-                    (keys[i], stamp + seconds * interval '1 second', digest, ARRAY[base + count]);
+                    (name, stamp + seconds * interval '1 second', digest, ARRAY[base + count]);
             END IF;
             result := result || base + count;
             count := count + 1;

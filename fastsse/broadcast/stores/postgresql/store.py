@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fastsse.broadcast.stores import Entry, Follower, KeyReused, Log, Page, StorageFull
-from fastsse.broadcast.stores._batches import Batch, Refused
+from fastsse.broadcast.stores._batches import Batch, Refused, Waiting
 from fastsse.broadcast.stores._entries import Unreadable, read_entry
+from fastsse.broadcast.stores._groups import NotReached
 from fastsse.broadcast.stores._remote import RemoteStore
 from fastsse.broadcast.stores.postgresql.install import install
 from fastsse.broadcast.stores.postgresql.link import Link, Place, Pool, Said
@@ -53,6 +54,7 @@ class PostgresStore(RemoteStore, Outbox):
 
     engine = "postgresql"
     finds_topics = True
+    groups = "alike"
 
     def __init__(
         self, place: Place, names: Names, keep: Keep, *, key_seconds: int = KEY_SECONDS
@@ -267,7 +269,7 @@ class PostgresStore(RemoteStore, Outbox):
         topics = [waiting.draft.topics for waiting in items]
         heads = [names[0] if len(names) == 1 else "\n".join(names) for names in topics]
         entries = [None if waiting.answer.done() else waiting.entry for waiting in items]
-        keys = [waiting.key for waiting in items]
+        keys = [_key(waiting) for waiting in items]
         plain = None not in entries and keys.count(None) == len(keys)
         name = f"b{self.writer}.{batch.first}".encode()
         try:
@@ -277,7 +279,7 @@ class PostgresStore(RemoteStore, Outbox):
                 name,
                 heads,
                 entries,
-                None if plain else [_key(key) for key in keys],
+                None if plain else keys,
                 self._key_seconds,
             )
         except Said as error:
@@ -299,7 +301,7 @@ class PostgresStore(RemoteStore, Outbox):
         seen = self._seen
         for waiting, position in zip(batch.items, positions, strict=True):
             if position < 0:
-                waiting.fail(KeyReused(waiting.key or ""))
+                waiting.fail(KeyReused(waiting.key or "") if position == -1 else NotReached())
                 continue
             if not position:
                 continue
@@ -378,8 +380,10 @@ def _first(row: Sequence[Any]) -> int:
     return position
 
 
-def _key(key: str | None) -> bytes | None:
-    return None if key is None else b"k" + key.encode()
+def _key(waiting: Waiting) -> bytes | None:
+    if waiting.key is None:
+        return None
+    return (b"f" if waiting.follows else b"k") + waiting.key.encode()
 
 
 async def _rung(bell: asyncio.Event, seconds: float) -> None:

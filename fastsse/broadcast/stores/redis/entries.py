@@ -12,6 +12,7 @@ from fastsse.broadcast.stores._entries import Unreadable, read_entry
 
 __all__ = [
     "NOTHING",
+    "NOT_REACHED",
     "Fields",
     "Found",
     "gone_of",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 NOTHING = b"0-0"  # the id before every entry
+NOT_REACHED = b"~"  # in place of an id: an event of the same group before it has failed
 
 Fields = list[bytes]
 Found = list[tuple[bytes, Fields]]  # ids and fields, as XRANGE gives them

@@ -9,6 +9,8 @@ Numbers in Lua are exact up to 2**53. Ids of Redis are compared part by part.
 
 from __future__ import annotations
 
+from fastsse.broadcast.stores.redis.entries import NOT_REACHED
+
 __all__ = ["APPEND", "COMMON", "JOIN", "OTHER_LOG", "REUSED", "TOO_OLD", "TRIM"]
 
 OTHER_LOG = "OTHERLOG"  # the code of the error when another log has taken the place of the caller's
@@ -136,7 +138,8 @@ return {{epoch, mark, gone, newest, next, edge}}
 
 # KEYS: stream, log, the writer's last batch, and one for each event with a key. ARGV: the caller's log, the writer, the
 # batch's number, how long keys are remembered (s), events, bytes and milliseconds that are kept; then of each event the
-# entry, and a digest where it has a key. An event without an entry was given up by its publisher.
+# entry, a digest where it has a key, and something where it goes on with the group of the event before it. An event
+# without an entry was given up by its publisher.
 # Returns ids, or what stands for them, separated by blanks.
 APPEND = f"""
 {COMMON}{_TRIM}
@@ -145,16 +148,21 @@ if log[1] ~= ARGV[1] then return redis.error_reply('{OTHER_LOG} is here') end
 local done = redis.call('HMGET', KEYS[3], 'first', 'ids')
 if done[1] == ARGV[3] then return done[2] end
 local serial, bytes, number = tonumber(log[2]), tonumber(log[3] or '0'), tonumber(ARGV[3])
-local ids, used, id = {{}}, 3, nil
-for i = 8, #ARGV, 2 do
+local ids, used, id, failed = {{}}, 3, nil, false
+for i = 8, #ARGV, 3 do
   local entry, digest, known = ARGV[i], ARGV[i + 1], false
+  failed = failed and ARGV[i + 2] ~= ''
   if digest ~= '' then
     used = used + 1
     known = redis.call('GET', KEYS[used])
   end
-  if known then
-    ids[#ids + 1] = string.sub(known, 1, 32) == digest and string.sub(known, 34) or '{REUSED.decode()}'
+  if failed then
+    ids[#ids + 1] = '{NOT_REACHED.decode()}'
+  elseif known then
+    failed = string.sub(known, 1, 32) ~= digest
+    ids[#ids + 1] = failed and '{REUSED.decode()}' or string.sub(known, 34)
   elseif entry == '' then
+    failed = true
     ids[#ids + 1] = '-'
   else
     serial = serial + 1

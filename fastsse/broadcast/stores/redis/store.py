@@ -23,9 +23,11 @@ from fastsse.broadcast.stores import (
 )
 from fastsse.broadcast.stores._batches import Batch, Refused
 from fastsse.broadcast.stores._entries import Unreadable, digest
+from fastsse.broadcast.stores._groups import NotReached
 from fastsse.broadcast.stores._remote import RemoteStore
 from fastsse.broadcast.stores.redis.archive import Pages
 from fastsse.broadcast.stores.redis.entries import (
+    NOT_REACHED,
     NOTHING,
     Fields,
     Found,
@@ -72,6 +74,7 @@ class RedisStore(RemoteStore):
     """
 
     engine = "redis"
+    groups = "any"
 
     def __init__(
         self, place: Place, namespace: str, keep: Keep, *, key_seconds: int = KEY_SECONDS
@@ -322,6 +325,8 @@ class RedisStore(RemoteStore):
         for place, (waiting, id) in enumerate(zip(batch.items, ids, strict=True)):
             if id == REUSED:
                 waiting.fail(KeyReused(waiting.key or ""))
+            elif id == NOT_REACHED:
+                waiting.fail(NotReached())
             elif id != b"-":
                 waiting.give(position_of(id))
                 newest = place if waiting.key is None else newest
@@ -338,7 +343,8 @@ class RedisStore(RemoteStore):
                 check = digest(waiting.entry)
                 name = digest(waiting.key.encode()).decode()
                 keys.append(key_of(self._namespace, f"key:{name}"))
-            events += (b"" if waiting.answer.done() else waiting.entry, check)
+            entry = b"" if waiting.answer.done() else waiting.entry
+            events += (entry, check, b"+" if waiting.follows else b"")
         head = (epoch, self.writer, batch.first, self._key_seconds, *self._keep)
         return ("EVALSHA", self._scripts[APPEND], len(keys), *keys, *head, *events)
 

@@ -19,18 +19,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from fastsse.broadcast.stores import Draft, Entry, Follower, Log, Page, StoreState
+from fastsse.broadcast.stores import Draft, Entry, Follower, Log, Outcome, Page, StoreState
+from fastsse.broadcast.stores._groups import await_outcomes
 from fastsse.broadcast.stores.retention import Retention
 from fastsse.broadcast.stores.sqlite.ahead import READ, Ahead
 from fastsse.broadcast.stores.sqlite.appends import GROUP, GROUP_BYTES, Append, Group
 from fastsse.broadcast.stores.sqlite.file import Extent, Lock, Mode
+from fastsse.broadcast.stores.sqlite.portable import Copies
 from fastsse.broadcast.stores.sqlite.reading import Reader
 from fastsse.broadcast.stores.sqlite.table import Table
 from fastsse.broadcast.stores.sqlite.trimming import Trimmer
@@ -54,7 +56,7 @@ _log = logging.getLogger("fastsse.broadcast")
 _Answer = TypeVar("_Answer")
 
 
-class SqliteStore:
+class SqliteStore(Copies):
     """A log in a file.
 
     Args:
@@ -164,8 +166,22 @@ class SqliteStore:
         group.size += size
         return await future
 
-    def _gather(self, size: int) -> Group:
-        """Begin another group, which is handed over when the loop's turn ends; the first append has `size` bytes.
+    async def append_group(
+        self, drafts: Sequence[Draft], keys: Sequence[str | None]
+    ) -> list[Outcome]:
+        """Append events of one publisher in one transaction. As `Grouped.append_group`.
+
+        Raises:
+            OSError: the store is not open, or too much waits for the file.
+        """
+        size = sum(len(draft.block) for draft in drafts)
+        group = self._gathering
+        if group is None or not group.has_room(len(drafts), size):
+            group = self._gather(size, len(drafts))
+        return await await_outcomes(group.add(drafts, keys, size))
+
+    def _gather(self, size: int, count: int = 1) -> Group:
+        """Begin another group, which is handed over when the loop's turn ends; `size` bytes of appends come first.
 
         Raises:
             OSError: the store is not open, or too much waits.
@@ -175,7 +191,7 @@ class SqliteStore:
         assert self._loop is not None
         loop = self._loop
         most, most_bytes = _QUEUE - self._waiting_count, _QUEUE_BYTES - self._waiting_bytes
-        if self._waiting and (most <= 0 or size > most_bytes):
+        if self._waiting and (most < count or size > most_bytes):
             raise OSError(f"{self._waiting_count} appends wait for the disk: too many")
         group = Group(loop.time(), min(GROUP, most), min(GROUP_BYTES, most_bytes))
         self._gathering = group
@@ -247,31 +263,8 @@ class SqliteStore:
             return StoreState("sqlite", queued, unreadable=odd)
         return StoreState("sqlite", queued, extent.entries, extent.bytes, odd)
 
-    async def scan(self, after: int, limit: int) -> Page:
-        """Read a page of all topics. As `Portable.scan`."""
-        return await self._in_thread(partial(self._reader.scan, after, limit))
-
-    async def adopt(self, log: Log) -> None:
-        """Take over another log's epoch and floor. As `Portable.adopt`."""
-        try:
-            await self.call(lambda table, _: table.adopt(log))
-        except ValueError as error:
-            raise OSError(f"{self.options.path}: {error}: import into a new file") from error
-
-    async def put(self, entries: Iterable[Entry]) -> None:
-        """Put in entries under their own positions. As `Portable.put`."""
-        many = list(entries)
-        try:
-            await self.call(lambda table, _: table.put(many))
-        except ValueError as error:
-            raise OSError(f"{self.options.path}: {error}") from error
-
     async def complete(self) -> None:
         """End a copy. As `Portable.complete`: `adopt` has noted the head."""
-
-    async def trim(self) -> int:
-        """Let go one step of what is over the retention. As `Portable.trim`."""
-        return await self.call(lambda _, trimmer: trimmer.step_any(self.options.retention))
 
     # Threads.
 

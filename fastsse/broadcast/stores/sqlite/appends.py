@@ -25,17 +25,21 @@ class Append:
     Attributes:
         draft: the event.
         key: of its publish.
+        follows: an event of the group before it has to be appended first, or this one is not appended either.
         future: the publisher's; done already where nobody waits any more. Only the event loop looks at it.
         outcome: the entry, once the event is in the log; the position of the first publish where the key was known;
             the error where something stands against this event alone; None before any of these.
     """
 
-    __slots__ = ("draft", "future", "key", "outcome")
+    __slots__ = ("draft", "follows", "future", "key", "outcome")
 
-    def __init__(self, draft: Draft, key: str | None, future: asyncio.Future[int]) -> None:
+    def __init__(
+        self, draft: Draft, key: str | None, future: asyncio.Future[int], *, follows: bool = False
+    ) -> None:
         self.draft = draft
         self.key = key
         self.future = future
+        self.follows = follows
         self.outcome: Entry | int | Exception | None = None
 
 
@@ -58,6 +62,21 @@ class Group:
         self.since = since
         self.most = most
         self.most_bytes = most_bytes
+
+    def has_room(self, count: int, size: int) -> bool:
+        """Return True when so many appends of so many bytes fit beside those that are here."""
+        return len(self.items) + count <= self.most and self.size + size <= self.most_bytes
+
+    def add(
+        self, drafts: Sequence[Draft], keys: Sequence[str | None], size: int
+    ) -> list[asyncio.Future[int]]:
+        """Add events of one publisher, of so many bytes in all; return a future for each. For the event loop."""
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in drafts]
+        for place, (draft, key) in enumerate(zip(drafts, keys, strict=True)):
+            self.items.append(Append(draft, key, futures[place], follows=place > 0))
+        self.size += size
+        return futures
 
     def unanswered(self) -> Iterator[asyncio.Future[int]]:
         """Iterate over the futures that nobody has answered."""

@@ -28,6 +28,7 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from fastsse.broadcast.stores import Entry, KeyReused, Log
+from fastsse.broadcast.stores._groups import NotReached
 from fastsse.broadcast.stores.memory import digest_of
 from fastsse.broadcast.stores.sqlite.appends import Append, forget_outcomes
 from fastsse.broadcast.stores.sqlite.file import FORM, Extent
@@ -173,11 +174,16 @@ class Table:
         add = rows.add
         keys: list[Any] = []
         fresh: dict[str, tuple[int, bytes]] = {}
+        failed = False
         for one in group:
-            draft = one.draft
+            if failed and one.follows:
+                one.outcome = NotReached()
+                continue
+            draft, failed = one.draft, False
             if one.key is not None:
                 digest = digest_of(draft)
                 if self._knows(one, digest, fresh):
+                    failed = type(one.outcome) is KeyReused
                     continue
                 fresh[one.key] = head + 1, digest
                 keys += (head + 1, one.key, digest)

@@ -26,6 +26,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from fastsse.broadcast.stores import Entry
+from fastsse.broadcast.stores._groups import NotReached
 from fastsse.broadcast.stores.retention import Retention
 from fastsse.broadcast.stores.sqlite.appends import GROUP, GROUP_BYTES, Append, Group
 from fastsse.broadcast.stores.sqlite.file import Extent, Mode, connect, explain
@@ -189,7 +190,12 @@ class Writer:
         self, groups: Sequence[Group], items: Sequence[Append], error: Exception
     ) -> None:
         """Append each event by itself, so that one that cannot be written takes no other with it."""
+        before: Append | None = None
         for one in items:
+            if one.follows and before is not None and isinstance(before.outcome, Exception):
+                one.outcome, before = NotReached(), one
+                continue
+            before = one
             try:
                 if len(items) > 1:
                     self._touched.update(self._connect().append([one]))
