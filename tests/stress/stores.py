@@ -1,9 +1,9 @@
 """A stress of hubs on one store, seeded and self-checking: ``python tests/stress/stores.py --seconds 600``.
 
-Two servers with two workers each share a store; ``--engine`` says where it is. Readers follow all events at any of
-them, and come back with their last id to any other. Publishers post numbered events with keys, and repeat keys after
-failures. Meanwhile processes are killed: workers, servers, publishers, and the engine, which starts again with its
-data, with older data, or with none.
+Two servers with two workers each share a store; ``--engine`` says where it is. (A file of SQLite has one server with
+one worker, and no engine to kill.) Readers follow all events at any of them, and come back with their last id to any
+other. Publishers post numbered events with keys, and repeat keys after failures. Meanwhile processes are killed:
+workers, servers, publishers, and the engine, which starts again with its data, with older data, or with none.
 
 At the end each reader must have each acknowledged event once, in the one order, or a gap that it lies in. Only an
 engine that has lost data may cause gaps. The judgement knows ids and gaps; engines are rows of `support.engines`.
@@ -38,6 +38,22 @@ LOSES = {"roll back", "empty"}  # faults after which readers may be told gaps
 QUIET = (1.0, 4.0)  # s between two faults
 
 Place = tuple[int, int]  # of an id: which log, counted from the first, and the number there
+
+
+class Sqlite(Engine):
+    """A log in a file: no server but the hub's own process."""
+
+    def command(self) -> list[str]:
+        raise AssertionError("there is no server")
+
+    def url(self, namespace: str) -> str:
+        return f"sqlite:///{self.folder}/{namespace}.db"
+
+    def answers(self) -> bool:
+        return True
+
+    def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
 
 
 class Order:
@@ -179,7 +195,9 @@ class Run:
         self._done: Counter[str] = Counter()
         self._order = Order()
         url = engine.url("stress")
-        self._hubs = [Hub(url, 2, "--lifetime", "20", "--store-wait", "60") for _ in range(2)]
+        count = 1 if isinstance(engine, Sqlite) else 2
+        flags = ("--lifetime", "20", "--store-wait", "60")
+        self._hubs = [Hub(url, count, *flags) for _ in range(count)]
         ports = [hub.port for hub in self._hubs]
         self._readers = [
             Reader(n, self._order, ports, random.Random(f"{seed} {n}")) for n in range(readers)
@@ -315,7 +333,8 @@ class Run:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
-                status, _ = await request(self._hubs[0].port, "POST", "/events?topic=all", b"last")
+                port = self._hubs[0].port
+                status, _ = await request(port, "POST", "/events?topic=all", b"last", "last")
             except Broken:
                 status = 0
             if status == 200:
@@ -353,11 +372,13 @@ class Run:
 
 ALL = ["worker", "hub", "publisher", "engine with its data", "pause", "roll back", "empty"]
 KEEPS = [kind for kind in ALL if kind not in LOSES]
+ALONE = ["hub", "publisher"]  # those of a log in a file
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--engine", choices=sorted(ENGINES), default="redis")
+    engines = {**ENGINES, "sqlite": Sqlite}
+    parser.add_argument("--engine", choices=sorted(engines), default="redis")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--events", type=int, default=10_000, help="at least so many")
     parser.add_argument("--readers", type=int, default=200)
@@ -366,12 +387,14 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument(
-        "--faults", default=",".join(ALL), help="%(default)s, or fewer of them; nothing: none"
+        "--faults",
+        help=f"some of {','.join(ALL)} (default: all that the engine has); nothing: none",
     )
     given = parser.parse_args()
-    kinds = [kind for kind in given.faults.split(",") if kind]
+    all_kinds = ALONE if given.engine == "sqlite" else ALL
+    kinds = all_kinds if given.faults is None else [k for k in given.faults.split(",") if k]
     print(f"seed {given.seed}, faults: {', '.join(kinds) or 'none'}", flush=True)
-    run = Run(ENGINES[given.engine](), given.seed, readers=given.readers, pause=given.pause)
+    run = Run(engines[given.engine](), given.seed, readers=given.readers, pause=given.pause)
     outcome = asyncio.run(run.run(given.seconds, given.events, kinds))
     print(
         f"{outcome.events} events, {outcome.deliveries} deliveries, {outcome.gaps} gaps, {outcome.logs} logs; "

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("granian")
 
 import support.postgres  # noqa: F401 - which adds to ENGINES
-from stress.stores import ALL, KEEPS, Order, Place, Reader, Run
+from stress.stores import ALL, ALONE, KEEPS, Order, Place, Reader, Run, Sqlite
 from support.engines import ENGINES, Engine, need_engine
 
 pytestmark = pytest.mark.timeout(400)
@@ -39,6 +39,18 @@ def test_every_reader_has_every_event_once_or_is_told(
     assert outcome.events >= 1000
     assert set(faults) == set(outcome.done)
     assert outcome.logs == 1 if faults is KEEPS else outcome.logs > 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.long
+def test_every_reader_of_a_file_has_every_event_once() -> None:
+    outcome = asyncio.run(Run(Sqlite(), 1, readers=40).run(3.0, 1000, ALONE))
+    gc.collect()
+
+    assert [] == outcome.faults
+    assert outcome.events >= 1000
+    assert set(ALONE) == set(outcome.done)
+    assert (1, 0) == (outcome.logs, outcome.gaps)
 
 
 def reader(places: list[int], *gaps: tuple[Place, Place]) -> Reader:

@@ -152,14 +152,15 @@ class Requests:
         self._port = port
         self._ends: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, Any]:
+    async def ask(
+        self, method: str, target: str, body: bytes = b"", key: str | None = None
+    ) -> tuple[int, Any]:
         """Return status and JSON; raise `Broken` when no whole answer came, and so nobody knows what was done."""
         if self._ends is None:
             self._ends = await _connect(self._port, None)
         reader, writer = self._ends
-        head = (
-            f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        head += "\r\n" if key is None else f'Idempotency-Key: "{key}"\r\n\r\n'
         try:
             writer.write(head.encode() + body)
             async with asyncio.timeout(CONNECT):
@@ -179,10 +180,12 @@ class Requests:
         self._ends = None
 
 
-async def request(port: int, method: str, target: str, body: bytes = b"") -> tuple[int, Any]:
+async def request(
+    port: int, method: str, target: str, body: bytes = b"", key: str | None = None
+) -> tuple[int, Any]:
     """Send one request on a connection of its own."""
     requests = Requests(port)
     try:
-        return await requests.ask(method, target, body)
+        return await requests.ask(method, target, body, key)
     finally:
         requests.close()
