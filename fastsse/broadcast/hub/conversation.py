@@ -100,12 +100,13 @@ async def _may_begin(
     """Return True when a stream can begin; otherwise its reader is answered, and sent away for good or to come back.
 
     Where another process has told the reader more than this one knows, the store is waited for first. The hub may
-    begin to drain meanwhile: the reader then gets a stream that ends at once.
+    begin to drain meanwhile, or the grant may end: the reader then gets a stream that ends at once.
     """
     if fanout.shared and fanout.places.may_come(terms.last_event_id):
         with fanout.holders.waiting(terms) as waiting:
             await fanout.hear_of(terms.last_event_id or "")
-        if waiting.ended or fanout.refusal(terms) is not None:
+        expired = terms.until is not None and terms.until <= fanout.loop.time()
+        if waiting.ended or expired or fanout.refusal(terms) is not None:
             await send(start_message(200, [*EVENT_STREAM_HEADERS, *headers]))
             await send(body_message(encode(None, retry=fanout.settings.retry), more=False))
             return False

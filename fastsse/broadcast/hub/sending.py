@@ -189,9 +189,14 @@ class Sender:
             subscriber.end("ended")
 
     async def end_all(self, subscriber: Subscriber, gate: Gate) -> None:
-        """Send what one join has of what has not left yet, and the last block."""
+        """Send what one join has of what has not left yet, and the last block.
+
+        A reader that was blocked while its grant ended gets nothing that came later. With a new grant it comes back to
+        where it stood, and loses nothing.
+        """
         if not subscriber.ended:
-            await self.end(subscriber, gate, self._joins.take(subscriber))
+            rest = None if subscriber.barred else self._joins.take(subscriber)
+            await self.end(subscriber, gate, rest)
 
     def last_message(self, subscriber: Subscriber, rest: Join | None) -> Message:
         """Make the message that ends a stream: the join `rest`, which has not left yet, and the last block."""

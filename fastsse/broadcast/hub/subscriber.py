@@ -37,6 +37,7 @@ class State(Enum):
 OVER = (State.ENDING, State.ENDED)
 """The states in which a stream is sent nothing but its last block."""
 
+_UNGRANTED = ("expired", "revoked")  # ends after which the reader may have nothing that comes later
 _ENDED = State.ENDED  # looked up once: the members of an enumeration are slow to find
 _ENDING = State.ENDING
 _LIVE = State.LIVE
@@ -81,6 +82,7 @@ class Subscriber(Member):
     """
 
     __slots__ = (
+        "_last_due",
         "_last_words",
         "audience",
         "beat_due",
@@ -123,6 +125,7 @@ class Subscriber(Member):
         self.skip_due = False
         self.beat_due = False
         self._last_words: bytes | None = None
+        self._last_due: int | None = None  # the newest position as the grant ended
 
     @property
     def ended(self) -> bool:
@@ -138,6 +141,11 @@ class Subscriber(Member):
     def last_words(self) -> bytes:
         """The last block of a stream that is ending."""
         return self._last_words or b""
+
+    @property
+    def barred(self) -> bool:
+        """True when events have come since the grant of a stream that is ending was over: the reader may have none."""
+        return self._last_due is not None and self._last_due != self.audience.newest
 
     # The states.
 
@@ -288,6 +296,8 @@ class Subscriber(Member):
         self.state = _ENDING
         self.reason = reason
         self._last_words = last_words
+        if reason in _UNGRANTED:
+            self._last_due = self.audience.newest
         if self.own_task:
             self.park.wake()
         elif live:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from support.driver import open_stream
+from support.driver import Sends, Stream, open_stream, turns
+from support.hubs import data, follow, opened, started
+from support.middlewares import passed
 from support.servers import serve
 from support.stores import ArchivedStore, ScriptedStore
 
-from fastsse import InvalidField, encode
+from fastsse import Decoder, InvalidField, encode
 from fastsse.broadcast import Hub, Retention, Settings
 from fastsse.broadcast.app import create_app
+from fastsse.broadcast.hub.bypass import BYPASS
 from fastsse.broadcast.hub.orders import Order, read_order, write_order
 from fastsse.broadcast.hub.revoked import Revoked
+from fastsse.broadcast.hub.rounds import expired
 from fastsse.broadcast.hub.terms import Terms
 from fastsse.broadcast.names import ORDERS
 
@@ -153,6 +160,92 @@ async def test_a_stream_that_waits_for_the_store_can_be_ended_before_it_begins()
             with fanout.holders.waiting(Terms(("a",), subject="ann", token_id="t1")) as waiting:
                 store.add(ORDERS, write_order(order._replace(at=0.0)))
             assert waiting.ended == (order in ends)
+
+
+async def test_a_stream_whose_grant_expires_while_it_waits_for_the_store_does_not_begin() -> None:
+    store, loop = Shared(), asyncio.get_running_loop()
+    async with Hub(store=store) as hub:
+        until = loop.time() + 0.1
+        terms = Terms(("a",), f"{hub.health()['epoch']}-5", subject="ann", until=until)
+
+        async def app(_: Any, receive: Any, send: Any) -> None:
+            await hub.converse(terms, receive, send)
+
+        async with open_stream(app, wait=False) as stream:
+            while loop.time() <= until:
+                await asyncio.sleep(0.02)
+            for number in range(6):
+                store.add("a", encode(str(number)))
+            body = await stream.rest()
+
+    assert 200 == stream.status
+    assert [] == Decoder().feed(body)
+    assert b"retry: " in body
+
+
+# A reader that does not read while its grant ends.
+
+
+def of_ann(hub: Hub, sends: Sends) -> AbstractAsyncContextManager[Stream]:
+    """Open a stream of the topic a, whose subject is ann."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        terms = Terms(("a",), subject="ann")
+        await hub.converse(terms, receive, send, outer=scope.get(BYPASS))
+
+    return open_stream(passed(app) if sends == "direct" else app, sends=sends)
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+@pytest.mark.parametrize("reason", ["revoked", "expired"])
+async def test_a_blocked_reader_gets_nothing_that_comes_after_its_grant_is_over(
+    sends: Sends, reason: str, large: bool
+) -> None:
+    async with started(sends) as hub:
+        async with of_ann(hub, sends) as slow:
+            first = await opened(slow)
+            slow.stall()
+            for number in range(20):
+                await hub.publish("a", f"before {number}")
+                await turns()
+            await slow.blocked()
+            if reason == "revoked":
+                await hub.revoke(subject="ann")
+            else:
+                fanout = hub._require_here()  # pyright: ignore[reportPrivateUsage]
+                [subscriber] = hub.audiences.members()
+                fanout.finish(subscriber, "expired", expired("expired"))
+            await hub.publish("a", "after" * (20_000 if large else 1))
+            slow.resume()
+            got = Decoder().feed(await slow.rest())
+
+        assert slow.complete
+        assert reason == json.loads(got[-1].data)["reason"]
+        *kept, end = got
+        assert "expired" == end.event
+        assert [f"before {n}" for n in range(len(kept))] == data(kept)
+        async with follow(hub, "a", last_event_id=kept[-1].id if kept else first) as again:
+            rest = data(await again.events(21 - len(kept)))
+        assert [f"before {n}" for n in range(len(kept), 20)] == rest[:-1]
+        assert rest[-1].startswith("after")
+
+
+async def test_a_blocked_reader_whose_grant_ends_gets_what_came_before(sends: Sends) -> None:
+    async with started(sends) as hub:
+        async with of_ann(hub, sends) as slow:
+            await opened(slow)
+            slow.stall()
+            for number in range(20):
+                await hub.publish("a", str(number))
+                await turns()
+            await slow.blocked()
+            await hub.end_streams("ann")
+            await hub.publish("b", "of a topic that nobody asked for")
+            slow.resume()
+            *kept, end = Decoder().feed(await slow.rest())
+
+    assert [str(number) for number in range(20)] == data(kept)
+    assert "expired" == end.event
 
 
 # The list of what is revoked.
