@@ -156,7 +156,7 @@ ACCESS_MUTATIONS = [
     _Fault(
         "a ticket outlives its token",
         "guard:Guard._of_ticket",
-        "return self._not_revoked(found)",
+        "return self._not_revoked(self._not_over(found))",
         "return found",
     ),
     _Fault(

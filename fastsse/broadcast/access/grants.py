@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Any, Literal, Self, cast
 
 from fastsse.broadcast.names import is_text
@@ -98,6 +99,7 @@ class Grant:
         subject: the name that the token gives its bearer; None without one.
         until: seconds since the epoch after which the grant is void; None for no such time.
         token_id: the token's ``jti``; None without one.
+        issued: when the grant was given, in seconds since the epoch: the token's ``iat``; None where nobody says.
         labels: streams may carry labels.
         operator: numbers of the hub may be read, and streams of others ended.
         known: somebody has signed in: the grant comes from a token, a ticket or a function of the operator.
@@ -155,6 +157,14 @@ class Grant:
         )
         narrow._reach["subscribe"] = Reach.of_names(topics)
         return narrow
+
+    def dated(self, issued: float) -> Grant:
+        """Return this grant as one that was given at a time, in seconds since the epoch, unless the grant has one."""
+        if self.issued is not None:
+            return self
+        found = copy(self)
+        found.issued = issued
+        return found
 
     def allows(self, verb: Verb, topics: Iterable[str]) -> bool:
         """Return True when `verb` is allowed for every one of these topics."""

@@ -85,6 +85,7 @@ class Guard:
         self._cookie = settings.cookie.encode()
         self._tickets = Tickets(settings.ticket_seconds, clock)
         self._clock = clock
+        self._leeway = settings.leeway
         self.rates = Rates(settings, stats)
         self._remote: dict[str | None, RemoteSet] = {}
         self._tokens = _tokens(settings, clock, self._remote) if settings.keys else None
@@ -149,7 +150,11 @@ class Guard:
             given = find_credential(scope, self._cookie, tickets=tickets)
             of_ticket = given is not None and given.kind == "ticket"
             if self._own is not None and not of_ticket and not self._is_ours(given):
-                return await self._own.ask(scope, verb, topics) or self._everybody
+                found = await self._own.ask(scope, verb, topics)
+                if found is None:
+                    return self._everybody
+                # The function has decided just now: what was revoked before does not count.
+                return self._not_over(found.dated(self._clock() + self._leeway))
             if given is not None and (keys := self._lacking(given)) is not None:
                 if await keys.fetch() and self._tokens is not None:
                     self._tokens.forget()
@@ -184,7 +189,12 @@ class Guard:
         self.need(grant, verb, topics)
         self.rates.check_subject(grant.subject)
         bill.subject = grant.subject
+        bill.checks[verb] = partial(self._still_good, grant)
         self.note(verb, grant, topics, scope)
+
+    def _still_good(self, grant: Grant) -> None:
+        """Refuse what a body brings after its grant has expired or was revoked."""
+        self._not_revoked(self._not_over(grant))
 
     def note(self, verb: str, grant: Grant, topics: tuple[str, ...], scope: Scope) -> None:
         """Write to the audit log that a request was let in, where there is access control."""
@@ -272,7 +282,9 @@ class Guard:
     def put_into(self, terms: Terms, grant: Grant) -> Terms:
         """Return terms that also have the grant's subject and its end. Call it on the loop."""
         if grant.until is None:
-            return terms if grant.subject is None else terms._replace(subject=grant.subject)
+            if grant.subject is None and grant.token_id is None:
+                return terms
+            return terms._replace(subject=grant.subject, token_id=grant.token_id)
         left = max(0.0, grant.until - self._clock())
         now = asyncio.get_running_loop().time()
         # By place: `_replace` would double the time, and every stream with a token comes by here.
@@ -291,13 +303,18 @@ class Guard:
         found = self._tickets.look(name.decode("latin-1"))
         if found is None:
             raise self._stranger("ticket", "the ticket is not good, or was used: get another one")
-        return self._not_revoked(found)
+        return self._not_revoked(self._not_over(found))
 
     def _of_token(self, tokens: Tokens, token: bytes) -> Grant:
         try:
             return self._not_revoked(tokens.known(token) or tokens.check(token))
         except tokens.Bad as error:
             raise self._stranger(error.reason, error.words) from None
+
+    def _not_over(self, grant: Grant) -> Grant:
+        if grant.until is not None and grant.until <= self._clock():
+            raise self._stranger("expired", "the token has expired")
+        return grant
 
     def _not_revoked(self, grant: Grant) -> Grant:
         if self._revoked.covers(grant.subject, grant.token_id, grant.issued):

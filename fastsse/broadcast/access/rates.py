@@ -142,21 +142,27 @@ class Bill:
 
     Attributes:
         subject: who has sent the request; None until that is known, and where nobody says.
+        checks: by verb, a function that raises a problem once the grant for that verb is over.
     """
 
-    __slots__ = ("_address", "_rates", "subject")
+    __slots__ = ("_address", "_rates", "checks", "subject")
 
     def __init__(self, rates: Rates, address: str | None) -> None:
         self._rates = rates
         self._address = address
         self.subject: str | None = None
+        self.checks: dict[str, Callable[[], None]] = {}
 
     def charge(self, topics: Iterable[str], size: int, events: int = 1) -> None:
-        """Count what is about to be published.
+        """Count what is about to be published. A charge of nothing asks alone if the grant is still good.
 
         Raises:
-            Problem: as `Rates.charge`.
+            Problem: as `Rates.charge`; 401 where the grant is over: a body may last longer than its token.
         """
+        for check in self.checks.values():
+            check()
+        if not (size or events):
+            return
         names = [] if self._address is None else [self._address]
         if self.subject is not None:
             names.append(_of(self.subject))

@@ -57,7 +57,7 @@ async def publish_stream(
 
     Args:
         allow: asked for the verbs and topics before the body is read.
-        charge: told of each part of the body before its events are published.
+        charge: told of each part of the body before its events are published, and of nothing before the topics end.
 
     Returns:
         The answer: ``ids`` (of the first and the last event), ``count``, ``topics``, ``subscribers`` (of the last
@@ -82,7 +82,7 @@ async def publish_stream(
                 source.check()
             body.hold(source.held)
         unfinished = source.finish()
-        ends = {"ends": await end_each(hub, topics)} if query.end else {}
+        ends = {"ends": await _end_topics(hub, topics, charge)} if query.end else {}
     except (InvalidField, HubClosed, OSError) as error:
         raise sent.broken(_problem_of(error, hub)) from None
     except Problem as problem:
@@ -114,6 +114,12 @@ def _check_query(hub: Hub, query: Fields, key: Key | None) -> tuple[str, ...]:
     if key is not None:
         key.check_stem()
     return topics
+
+
+async def _end_topics(hub: Hub, topics: tuple[str, ...], charge: Charge) -> list[str]:
+    """End the topics, if the publisher still may: the end of a body can come long after its last part."""
+    charge(topics, 0, 0)
+    return await end_each(hub, topics)
 
 
 async def _publish_events(hub: Hub, events: list[Event], sent: _Sent, bodies: Bodies) -> None:

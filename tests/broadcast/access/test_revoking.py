@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from support.access_revocations import REVOCATIONS, Revocation
+from support.driver import fetch, lifespan, open_stream
 from support.servers import Clients, Server, serve
 from support.tokens import AUDIENCE, SECRET, bearer, claims, sign
 
 from fastsse import InvalidField
 from fastsse.broadcast import Hub, Settings, TooManyRevoked
+from fastsse.broadcast.access.grants import Grant
+from fastsse.broadcast.app import create_app
 from fastsse.broadcast.hub.revoked import Revoked
 
 OPERATOR = {"operator": True}
@@ -228,6 +232,45 @@ async def test_who_may_revoke_and_what(
 
     assert status == reply.status
     assert "x" * 100 not in reply.body.decode()
+
+
+async def test_a_ticket_of_the_operators_own_function_is_revoked_from_then_on() -> None:
+    granted = Grant(["*"], subject="eve")  # one and the same, as a function may well return it
+
+    async def may(*_: Any) -> Grant:
+        return granted
+
+    app = create_app(Settings(), may=may)
+    async with lifespan(app):
+
+        async def ticket() -> str:
+            answer = await fetch(app, "/tickets", "topic=a", {}, "POST")
+            return str(json.loads(answer.body)["ticket"])
+
+        async def status(name: str) -> int:
+            return (await fetch(app, "/events", f"topic=a&ticket={name}", {}, "HEAD")).status
+
+        before = await ticket()
+        await app.hub.revoke(subject="eve")
+        after = await ticket()
+
+        assert [401, 200] == [await status(before), await status(after)]
+        await app.hub.revoke(subject="eve")
+        assert 401 == await status(after)
+
+
+async def test_a_stream_of_the_operators_own_function_ends_by_the_name_that_its_grant_has() -> None:
+    async def may(*_: Any) -> Grant:
+        return Grant(["*"], token_id="session-7")
+
+    app = create_app(Settings(heartbeat=0.0, lifetime=0.0), may=may)
+    async with lifespan(app), open_stream(app, "/events", "topic=a") as stream:
+        await stream.block()
+        assert 0 == await app.hub.revoke(jti="session-8")
+        assert 1 == await app.hub.revoke(jti="session-7")
+        [event] = await stream.events(1)
+
+    assert "expired" == event.event
 
 
 async def test_nobody_revokes_at_a_hub_without_keys() -> None:

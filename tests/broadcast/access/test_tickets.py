@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 from support.servers import Clients, Reply, Server, serve
-from support.tokens import AUDIENCE, Keys, bearer, claims, key_flags, sign, write_keys
+from support.tokens import AUDIENCE, SECRET, Keys, bearer, claims, key_flags, sign, write_keys
 
+from fastsse.broadcast import Settings
 from fastsse.broadcast.access.grants import Grant
+from fastsse.broadcast.access.guard import Guard
+from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.access.tickets import MOST, Tickets
+from fastsse.broadcast.hub.stats import Stats
+from fastsse.broadcast.hub.terms import Terms
+from fastsse.broadcast.web.problems import Problem
 
 HERE = "https://friend.example"
 SITE = {"Sec-Fetch-Site": "same-origin"}
@@ -126,6 +132,47 @@ def test_credentials_are_given_once(server: Server) -> None:
 
     assert 400 == look(server, f"topic=a&ticket={name}&ticket={name}")
     assert 400 == look(server, f"topic=a&ticket={name}", bearer(token(subscribe=["a"])))
+
+
+async def test_a_ticket_is_not_taken_once_its_token_has_expired() -> None:
+    now = [1000.0]
+    guard = guarded(now, Settings(keys=(f"secret:{SECRET}",), leeway=0.0))
+    given = claims(exp=1010.0, aud=None, fastsse={"subscribe": ["a"]})
+    made = await guard.issue(asked(**bearer(sign(given))), Terms(("a",)))
+    brought = asked(f"topic=a&ticket={made['ticket']}")
+
+    now[0] = 1009.9
+    assert guard.grant(brought, tickets=True).allows("subscribe", ("a",))
+    now[0] = 1010.0
+    with pytest.raises(Problem) as caught:
+        guard.grant(brought, tickets=True)
+
+    assert (401, "expired") == (caught.value.status, caught.value.denied)
+
+
+async def test_a_grant_of_the_operators_own_that_is_over_is_none() -> None:
+    async def may(*_: Any) -> Grant:
+        return Grant(["a"], until=1010.0)
+
+    now = [1009.9]
+    guard = guarded(now, Settings(), may)
+    assert (await guard.find(asked(), "subscribe", ("a",))).allows("subscribe", ("a",))
+
+    now[0] = 1010.0
+    with pytest.raises(Problem) as caught:
+        await guard.find(asked(), "subscribe", ("a",))
+
+    assert (401, "expired") == (caught.value.status, caught.value.denied)
+
+
+def guarded(now: list[float], settings: Settings, may: Any = None) -> Guard:
+    """Make the access control of one app with a clock of its own."""
+    return Guard(settings, Access(settings), Stats(), lambda: now[0], may)
+
+
+def asked(query: str = "topic=a", **headers: str) -> dict[str, Any]:
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "headers": sent, "query_string": query.encode(), "path": "/events"}
 
 
 def test_a_ticket_ends_with_its_token() -> None:
