@@ -42,6 +42,13 @@ _SECRET = "secret:"
 
 _HMAC = {"HS256": 32, "HS384": 48, "HS512": 64}  # the least bytes of a secret, RFC 7518, 3.2
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+# The prime of each curve, and y of its points of small order: by such a key a signature holds that nobody has made.
+_P255, _P448 = 2**255 - 19, 2 ** (2 * 224) - 2**224 - 1
+_Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  # of order 8
+_SMALL = {
+    _P255: frozenset({0, 1, _P255 - 1, _Y8, _P255 - _Y8}),
+    _P448: frozenset({0, 1, _P448 - 1}),
+}
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
@@ -255,5 +262,15 @@ def _algorithms(material: Any) -> frozenset[str]:
     if isinstance(material, EllipticCurvePublicKey) and material.curve.name in _CURVES:
         return frozenset({_CURVES[material.curve.name]})
     if isinstance(material, (Ed25519PublicKey, Ed448PublicKey)):
+        if _is_small(material):
+            raise BadKey("an Ed25519 or Ed448 key of small order lets anybody sign")
         return frozenset({"EdDSA"})
     raise BadKey("must be a secret, RSA, EC (P-256, P-384, P-521), Ed25519 or Ed448")
+
+
+def _is_small(key: Ed25519PublicKey | Ed448PublicKey) -> bool:
+    """Return True for a point of small order (RFC 8032, 5.1.3 and 5.2.3: y, and the sign of x as the highest bit)."""
+    point = bytearray(key.public_bytes_raw())
+    point[-1] &= 0x7F
+    prime = _P255 if isinstance(key, Ed25519PublicKey) else _P448
+    return int.from_bytes(point, "little") % prime in _SMALL[prime]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
-from support.tokens import SECRET, jwk, pem, private_key
+from support.tokens import SECRET, jwk, pem, private_key, segment
 
 from fastsse.broadcast import SettingError, Settings
 from fastsse.broadcast.access.keys import BadKey, Keyring, keys_of_set, read_keys, split_source
@@ -123,6 +123,31 @@ BAD: list[tuple[Any, str]] = [
 def test_keys_that_must_not_be_used(make: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=words):
         read_keys(write(tmp_path, make()))
+
+
+P255, P448 = 2**255 - 19, 2**448 - 2**224 - 1
+Y8 = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+SMALL = [  # y of points of small order, some written with the prime added
+    *(("Ed25519", y) for y in (0, 1, P255 - 1, Y8, P255 - Y8, P255, P255 + 1)),
+    *(("Ed448", y) for y in (0, 1, P448 - 1, P448, P448 + 1)),
+]
+
+
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize(("curve", "y"), SMALL, ids=map(str, range(len(SMALL))))
+def test_a_key_by_which_anybody_can_sign_is_refused(
+    curve: str, y: int, odd: bool, tmp_path: Path
+) -> None:
+    point = bytearray(y.to_bytes(32 if curve == "Ed25519" else 57, "little"))
+    point[-1] |= 0x80 * odd
+    member = {"kty": "OKP", "crv": curve, "x": segment(bytes(point)), "kid": "k"}
+
+    with pytest.raises(SettingError, match=r"small order|cannot be read"):
+        read_keys(write(tmp_path, json.dumps(member).encode()))
+    with pytest.raises(BadKey, match="no key"):
+        keys_of_set(json.dumps({"keys": [member]}).encode(), "https://i", public=True)
 
 
 def test_a_public_set_leaves_out_what_cannot_be_used_and_every_secret() -> None:
