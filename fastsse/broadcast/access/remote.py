@@ -13,8 +13,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import logging
+import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -84,23 +87,29 @@ class RemoteSet:
         self._task = None
 
     async def _fetch(self) -> bool:
+        line = _Line()
         try:
-            data = await asyncio.wait_for(asyncio.to_thread(self._get), _PATIENCE + 1)
+            async with asyncio.timeout(_PATIENCE + 1):
+                data = await asyncio.to_thread(self._get, line)
             keys = keys_of_set(data, self.issuer, public=True)
         except (OSError, http.client.HTTPException, BadKey, TimeoutError) as error:
             _log.warning("keys of %r cannot be fetched: %s", self.issuer, type(error).__name__)
             return False
+        finally:
+            line.cut()
         changed = not self.loaded or _names(keys) != _names(self._ring.all_of(self.issuer))
         self._ring.replace(self.issuer, keys)
         self.loaded = True
         self._old = time.monotonic() + _OLD
         return changed
 
-    def _get(self) -> bytes:
+    def _get(self, line: _Line) -> bytes:
         """Get the set, in a thread."""
         end = time.monotonic() + _PATIENCE
-        connection = self._connection()
+        context = ssl.create_default_context() if self._secure else None
+        connection = self._connection(context)
         try:
+            connection.sock = self._connected(context, connection.port, line)
             connection.request("GET", self._target, headers={"Accept": "application/json"})
             answer = connection.getresponse()
             if answer.status != 200:
@@ -114,13 +123,49 @@ class RemoteSet:
         finally:
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        if self._secure:
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(
-                self._host, self._port, timeout=_PATIENCE, context=context
-            )
-        return http.client.HTTPConnection(self._host, self._port, timeout=_PATIENCE)
+    def _connection(self, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+        if context is None:
+            return http.client.HTTPConnection(self._host, self._port)
+        return http.client.HTTPSConnection(self._host, self._port, context=context)
+
+    def _connected(self, context: ssl.SSLContext | None, port: int, line: _Line) -> socket.socket:
+        plain = socket.create_connection((self._host, port), _PATIENCE)
+        line.hold(plain)
+        return plain if context is None else context.wrap_socket(plain, server_hostname=self._host)
+
+
+class _Line:
+    """A connection that another thread may cut, whatever its own thread waits for there.
+
+    A time-out of a socket counts from byte to byte, so an issuer that sends one now and then would hold the thread for
+    ever, and with it the end of the process.
+    """
+
+    def __init__(self) -> None:
+        self._held: socket.socket | None = None
+        self._over = False
+        self._lock = threading.Lock()
+
+    def hold(self, connected: socket.socket) -> None:
+        """Take a connection, to cut it later.
+
+        Raises:
+            TimeoutError: it is too late.
+        """
+        with self._lock:
+            if self._over:
+                connected.close()
+                raise TimeoutError("the connection took too long")
+            self._held = connected.dup()
+
+    def cut(self) -> None:
+        """End the connection, and every wait there."""
+        with self._lock:
+            self._over = True
+            if self._held is not None:
+                with suppress(OSError):  # the issuer has ended it
+                    self._held.shutdown(socket.SHUT_RDWR)
+                self._held.close()
 
 
 def _names(keys: list[Key]) -> list[tuple[str | None, object]]:

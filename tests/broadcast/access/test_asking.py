@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from support.driver import fetch, lifespan
-from support.servers import ROOT, Server, serve
+from support.servers import DEADLINE, ROOT, Server, serve
 from support.tokens import AUDIENCE, SECRET, bearer, claims, jwk, private_key, sign
 
 from fastsse.broadcast import SettingError, Settings
 from fastsse.broadcast.access import remote
+from fastsse.broadcast.access.keys import Keyring
 from fastsse.broadcast.app import create_app
 
 TEXT = {"Content-Type": "text/plain"}
@@ -303,6 +304,41 @@ def test_a_set_that_cannot_be_had_lets_nobody_in(issuer: Issuer, change: dict[st
         assert 200 == server.request("GET", "/health").status
     assert again in (401, 503)
     assert 1 == issuer.asked
+
+
+DRIPS = {
+    "head": ("http", b"HTTP/1.1 200 OK\r\nX: "),
+    "body": ("http", b"HTTP/1.1 200 OK\r\n\r\n"),
+    "handshake": ("https", b"\x16\x03\x03\x40\x00"),
+}
+
+
+@pytest.mark.parametrize("kind", DRIPS)
+async def test_a_set_that_comes_a_byte_now_and_then_holds_no_thread(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheme, begin = DRIPS[kind]
+    left = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(begin)
+        gone = asyncio.create_task(reader.read(-1))  # until the client has closed
+        while not gone.done():
+            writer.write(b"1")
+            await asyncio.wait([gone], timeout=0.05)
+        left.set()
+        writer.transport.abort()
+
+    monkeypatch.setattr(remote, "_PATIENCE", 0.3)
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        keys = remote.RemoteSet(NAME, f"{scheme}://127.0.0.1:{port}/keys", Keyring([]))
+
+        async with asyncio.timeout(DEADLINE):
+            assert not await keys.fetch()
+            await left.wait()
+
+    assert not keys.loaded
 
 
 @pytest.mark.parametrize(
