@@ -150,6 +150,7 @@ class Guard:
             given = find_credential(scope, self._cookie, tickets=tickets)
             of_ticket = given is not None and given.kind == "ticket"
             if self._own is not None and not of_ticket and not self._is_ours(given):
+                self._access.check_sender(scope)
                 found = await self._own.ask(scope, verb, topics)
                 if found is None:
                     return self._everybody

@@ -156,6 +156,17 @@ class Access:
             raise Problem.of_field("origin", None, _COOKIE_RULE, status=403)
         self._check_origin(given)
 
+    def check_sender(self, scope: Scope) -> None:
+        """Refuse a request with cookies that another site's page sent, where the operator's function reads them.
+
+        Programs that send cookies name no page, and pass.
+
+        Raises:
+            Problem: 403 for such a page.
+        """
+        if header(scope, b"cookie") is not None:
+            self._check_origin(_deciding(scope))
+
     def wrap(self, app: App) -> App:
         """Wrap `app` with CORS answers and preflights."""
         return _cors(app, self._cors, credentials=self._credentials)

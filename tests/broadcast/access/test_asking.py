@@ -109,6 +109,34 @@ def test_the_operators_own_function(
     assert expected == status(own, method, path, user, b"x" if method == "POST" else None)
 
 
+COOKIE = {"Cookie": "session=1"}
+EVIL = {"Origin": "http://evil.example"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (COOKIE | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"} | EVIL, 403),
+        (COOKIE | {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
+        (COOKIE | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
+        (COOKIE | EVIL, 403),
+        (COOKIE | {"Origin": "null"}, 403),
+        (COOKIE | {"Sec-Fetch-Site": "same-origin"}, 200),
+        (COOKIE, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"} | EVIL, 200),
+    ],
+    ids=map(str, range(8)),
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("HEAD", "/events?topic=ann/1"), ("GET", "/metrics"), ("GET", "/health")],
+)
+def test_cookies_that_a_page_of_another_site_sends_do_not_reach_the_function(
+    own: Server, method: str, path: str, headers: dict[str, str], expected: int
+) -> None:
+    assert expected == own.request(method, path, None, headers | {"X-User": "ann"}).status
+
+
 def test_a_ticket_of_the_operators_own_is_good_once(own: Server) -> None:
     reply = own.request("POST", "/tickets?topic=ann/1", None, {"X-User": "ann"})
     name = reply.json["ticket"]
