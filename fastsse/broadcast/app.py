@@ -30,6 +30,7 @@ from starlette.applications import Starlette
 from fastsse import InvalidField
 from fastsse._signals import on_shutdown
 from fastsse.asgi import Receive, Scope, Send
+from fastsse.broadcast.access.audit import note_denied
 from fastsse.broadcast.access.grants import Grant, Verb
 from fastsse.broadcast.access.guard import Guard
 from fastsse.broadcast.access.hosts import Access
@@ -66,6 +67,7 @@ KeepScope = Literal["all", "path", "nothing"]
 
 _LONGEST_PATH = 256  # characters: no path of ours is so long
 _SHORT = 256  # bytes of a query whose meaning is kept
+_QUOTAS = ("rate", "subject", "address")  # refusals that concern their reader alone
 _KNOWN = 256  # queries whose meaning is kept
 
 
@@ -269,6 +271,8 @@ class Broadcast:
             refusal = Refusal.of("rate", self.hub.settings)
         if refusal is not None:
             self.hub.stats.refused[refusal.reason] += 1
+            if refusal.reason in _QUOTAS:
+                note_denied(refusal.reason, scope, terms.subject)
             return refusal.tell(scope, send, self.hub.settings.turn_away, headers)
         if scope["method"] == "HEAD":
             over = self.hub.nothing_left(terms)

@@ -127,7 +127,7 @@ class Rest:
         """Answer with a problem, and count it."""
         self._hub.stats.problems[str(problem.status)] += 1
         if problem.denied:
-            note_denied(problem.denied, scope)
+            note_denied(problem.denied, scope, problem.subject)
         return problem_answer(problem, scope, headers)
 
     def probe(self, scope: Scope) -> Response:

@@ -197,10 +197,12 @@ class Guard:
         """Refuse what a body brings after its grant has expired or was revoked."""
         self._not_revoked(self._not_over(grant))
 
-    def note(self, verb: str, grant: Grant, topics: tuple[str, ...], scope: Scope) -> None:
+    def note(
+        self, verb: str, grant: Grant, topics: tuple[str, ...], scope: Scope, **of: str | None
+    ) -> None:
         """Write to the audit log that a request was let in, where there is access control."""
         if self.closed:
-            note_allowed(verb, grant.subject, topics, scope)
+            note_allowed(verb, grant.subject, topics, scope, of)
 
     def _is_ours(self, given: Credential | None) -> bool:
         """Return True for a token, where there are keys: tokens go before the operator's function."""
@@ -338,6 +340,7 @@ class Guard:
             words = f"the grant does not allow {what}"
             reason, problem = "grant", Problem(403, words, headers=told)
         self._stats.denied[reason] += 1
+        problem.subject = grant.subject
         return _marked(problem, reason)
 
 

@@ -61,9 +61,10 @@ class Operators:
             raise Problem(400, _NAMES_SOME)
         topics = tuple(given.getlist("topic")) or None
         reason = given.get("reason", "revoked")
-        ending = self._hub.end_streams(given.get("subject"), topics, reason=reason)
+        subject = given.get("subject")
+        ending = self._hub.end_streams(subject, topics, reason=reason)
         found = await self._outcome(ending)
-        self._guard.note("end_streams", grant, topics or (), request.scope)
+        self._guard.note("end_streams", grant, topics or (), request.scope, subject=subject)
         return json_answer({"ended": found})
 
     async def revoke(self, request: Request) -> Response:
@@ -77,7 +78,7 @@ class Operators:
             raise Problem(400, _NAMES_ONE)
         reason = given.get("reason", "revoked")
         found = await self._outcome(self._hub.revoke(subject=subject, jti=jti, reason=reason))
-        self._guard.note("revoke", grant, (), request.scope)
+        self._guard.note("revoke", grant, (), request.scope, subject=subject, jti=jti)
         return json_answer({"ended": found})
 
     async def _operator(self, request: Request) -> Grant:

@@ -57,6 +57,7 @@ class Problem(Exception):
         self.denied = (
             ""  # why access control refuses the request, for its log; empty for other problems
         )
+        self.subject: str | None = None  # whose request is refused, where that is known
 
     def __str__(self) -> str:
         return f"{self.status} {self.detail}"
