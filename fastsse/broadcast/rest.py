@@ -23,7 +23,7 @@ from starlette.routing import Mount, Route
 
 from fastsse.asgi import Headers, Receive, Scope, Send
 from fastsse.broadcast.access.audit import note_denied
-from fastsse.broadcast.access.guard import Guard
+from fastsse.broadcast.access.guard import CHALLENGE, Guard
 from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.access.operators import Operators
 from fastsse.broadcast.hub.hub import Hub
@@ -158,9 +158,14 @@ class Rest:
     async def _health(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return self.probe(request.scope)
-        if self._apart or not (await self._guard.find(request.scope, "operate", ())).operator:
-            return self.probe(request.scope)
-        return self._all_of_health(request.scope)
+        if self._apart:
+            await self._guard.check_token(request.scope)  # the page asks here if a token is good
+        elif (await self._guard.find(request.scope, "operate", ())).operator:
+            return self._all_of_health(request.scope)
+        answer = self.probe(request.scope)
+        if self._guard.closed:
+            answer.headers["WWW-Authenticate"] = CHALLENGE
+        return answer
 
     def _all_of_health(self, scope: Scope) -> Response:
         status, code = self._state()

@@ -16,6 +16,7 @@ from browser.test_looks import OVERFLOW, PICTURED, SIZES
 from support.servers import Server, serve
 from support.tokens import SECRET, bearer, claims, sign
 
+KEYS = f"secret:{SECRET}"
 EVERYTHING: dict[str, Any] = {"subscribe": ["*"], "publish": ["*"]}
 REFUSALS = f"{REFUSED}|{OUTAGE}"  # what the console says of answers that these tests ask for
 
@@ -23,7 +24,15 @@ REFUSALS = f"{REFUSED}|{OUTAGE}"  # what the console says of answers that these 
 @pytest.fixture(scope="module")
 def closed() -> Iterator[Server]:
     """Run a hub with keys, where anybody may read ``open/…``."""
-    with serve("--anonymous-read", "open/*", FASTSSE_KEYS=f"secret:{SECRET}") as running:
+    with serve("--anonymous-read", "open/*", FASTSSE_KEYS=KEYS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Server]:
+    """Run a hub with keys that tells its numbers at a port of their own."""
+    flags = ("--operator-port", "0", "--anonymous-read", "open/*")
+    with serve(*flags, FASTSSE_KEYS=KEYS) as running:
         yield running
 
 
@@ -176,8 +185,44 @@ async def test_a_token_that_is_not_good_is_refused_in_words(
 
 
 @pytest.mark.only_in("chromium")  # nothing here differs from browser to browser
+async def test_beside_a_port_for_operators_a_token_that_is_not_good_is_refused_at_once(
+    open_page: Any, apart: Server, topic: str
+) -> None:
+    page = await at(open_page, apart, topic)
+    refusals = {
+        "a.b.c": "the token is not valid",
+        sign(claims(-60, aud=None, fastsse=EVERYTHING)): "the token has expired",
+    }
+
+    for text, words in refusals.items():
+        await page.locator("#sign-in").click()
+        await page.locator("#token").fill(text)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#token-error")).to_contain_text(words)
+        await expect(page.locator("#account-name")).to_be_hidden()
+        await page.keyboard.press("Escape")
+
+    await read_as(page, token(operator=True, **EVERYTHING))
+    await expect(page.locator("#hub-none")).to_contain_text("keeps the hub's numbers to itself")
+    await is_signed_in(page)
+
+
+@pytest.mark.only_in("chromium")  # nothing here differs from browser to browser
+async def test_beside_a_port_for_operators_the_page_knows_whether_there_are_keys(
+    open_page: Any, apart: Server, topic: str
+) -> None:
+    page = await open_page(apart, f"open/{topic}", expected=REFUSALS)
+    await expect(page.locator("#sign-in")).to_be_visible()
+
+    with serve("--operator-port", "0") as without_keys:
+        page = await open_page(without_keys, topic)
+        await expect(page.locator("#hub-none")).to_contain_text("keeps the hub's numbers to itself")
+        await expect(page.locator("#account")).to_be_hidden()
+
+
+@pytest.mark.only_in("chromium")  # nothing here differs from browser to browser
 async def test_a_hub_that_is_gone_leaves_the_dialog_open(open_page: Any, topic: str) -> None:
-    with serve(FASTSSE_KEYS=f"secret:{SECRET}") as server:
+    with serve(FASTSSE_KEYS=KEYS) as server:
         page = await at(open_page, server, topic, expected=f"{REFUSALS}|NetworkError|CORS")
         await expect(page.locator("#sign-in")).to_be_visible()
 

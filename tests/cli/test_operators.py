@@ -44,6 +44,8 @@ def test_the_numbers_are_told_at_the_operators_port_alone() -> None:
         here = {
             path: server.request("GET", path, None, operator) for path in ("/metrics", "/health")
         }
+        refused = server.request("GET", "/health", None, bearer("a.b.c"))
+        unasked = server.request("GET", "/health")
         health, metrics = ask(port, "/health"), ask(port, "/metrics")
         head = send(port, b"HEAD /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
         others = {
@@ -57,6 +59,8 @@ def test_the_numbers_are_told_at_the_operators_port_alone() -> None:
 
     assert 404 == here["/metrics"].status
     assert {"status": "ok"} == here["/health"].json
+    assert 401 == refused.status  # the page asks here if a token is good
+    assert (200, 'Bearer realm="fastsse"') == (unasked.status, unasked.headers["www-authenticate"])
     assert (200, 200) == (health[0], metrics[0])
     assert b'"streams"' in health[1]
     assert b"fastsse_streams " in metrics[1]

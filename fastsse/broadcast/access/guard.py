@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from fastsse.broadcast.access.remote import RemoteSet
     from fastsse.broadcast.access.tokens import Tokens
 
-__all__ = ["Guard"]
+__all__ = ["CHALLENGE", "Guard"]
 
-_REALM = 'Bearer realm="fastsse"'
+CHALLENGE = 'Bearer realm="fastsse"'
+"""The header ``WWW-Authenticate`` of an answer that a token would change (RFC 9110, 11.6.1)."""
+
 _NO_EXTRA = "keys need {}, which is not installed: pip install 'fastsse-core[access]'"
 _PRIVATE_RULE = "topics that begin with private/ are read with a grant alone: set keys"
 _NEEDS_KEYS = "without keys everybody may read and publish; set keys, too"
@@ -119,6 +121,11 @@ class Guard:
         if given.place == "cookie":
             self._access.check_cookie(scope)
         return self._of_token(self._tokens, given.value)
+
+    async def check_token(self, scope: Scope) -> None:
+        """Refuse, as `find` does, a bad token of a request that needs none; ask no function of the operator's."""
+        if self._own is None or self._is_ours(find_credential(scope, self._cookie, tickets=False)):
+            await self.find(scope, "operate", ())
 
     def settled(self, scope: Scope) -> bool:
         """Return True when `grant` can say at once what a stream may do; otherwise `find` has to wait."""
@@ -326,17 +333,17 @@ class Guard:
 
     def _stranger(self, reason: str, words: str) -> Problem:
         self._stats.denied[reason] += 1
-        told = f'{_REALM}, error="invalid_token", error_description="{_quotable(words)}"'
+        told = f'{CHALLENGE}, error="invalid_token", error_description="{_quotable(words)}"'
         return _marked(Problem(401, words, headers={"WWW-Authenticate": told}), reason)
 
     def _refusal(self, grant: Grant, what: str) -> Problem:
         if not self.closed:
             reason, problem = "private", Problem(403, _PRIVATE_RULE)
         elif not grant.known:
-            told = {"WWW-Authenticate": _REALM}
+            told = {"WWW-Authenticate": CHALLENGE}
             reason, problem = "anonymous", Problem(401, f"a token is needed {what}", headers=told)
         else:
-            told = {"WWW-Authenticate": f'{_REALM}, error="insufficient_scope"'}
+            told = {"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope"'}
             words = f"the grant does not allow {what}"
             reason, problem = "grant", Problem(403, words, headers=told)
         self._stats.denied[reason] += 1

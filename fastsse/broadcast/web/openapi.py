@@ -235,7 +235,7 @@ _GOOD: dict[str, tuple[Any, ...]] = {
     "Ended": ("the topics have ended", {_JSON: reference("schemas", "Ended")}),
     "Ticket": ("a ticket", {_JSON: reference("schemas", "Ticket")}),
     "EndedStreams": ("the streams have ended", {_JSON: reference("schemas", "EndedStreams")}),
-    "Health": ("the hub takes readers", {_JSON: reference("schemas", "Health")}),
+    "Health": ("the hub takes readers", {_JSON: reference("schemas", "Health")}, _CHALLENGE),
     "HealthLater": (
         "the hub takes no readers now",
         {
@@ -244,6 +244,7 @@ _GOOD: dict[str, tuple[Any, ...]] = {
             },
             "application/problem+json": reference("schemas", "Problem"),
         },
+        _CHALLENGE,
     ),
     "Metrics": ("the numbers", {"text/plain": {"type": "string"}}),
     "Document": ("this document", {_JSON: {"type": "object"}}),

@@ -2,6 +2,8 @@
 // panel. The question goes to /health and not to /metrics, which walks all topics: a scraper may ask for that once in a
 // while, but not every open page.
 
+import { tokenHelps } from "./sign-in.js";
+
 const PAUSE = 2000; // ms from an answer to the next question
 const PAUSE_AFTER_FAILURE = 10_000; // ms
 const PATIENCE = 5000; // ms: the streams of other tabs may hold all the connections that a browser opens to one host
@@ -54,7 +56,7 @@ export class NumbersPoller {
     }
     try {
       const numbers = await response.json(); // 503 comes with numbers, too: it is draining
-      if (typeof numbers?.status === "string") this.#signIn.learn(!numbers.epoch);
+      if (typeof numbers?.status === "string") this.#signIn.learn(tokenHelps(response));
       if (!numbers.latency || !numbers.epoch) throw new TypeError("these are not the hub's numbers");
       this.#listener.onNumbers(numbers);
       return true;

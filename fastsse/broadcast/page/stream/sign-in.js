@@ -17,9 +17,14 @@ const FORM = /^[\w.~+/=-]+$/; // RFC 6750, section 2.1
 const ASKS = /^Bearer\b/i; // a challenge for a token, and not one of a proxy for a password
 const WHY = /\berror_description="([^"]*)"/;
 
+/** Says whether a token, or a better one, would change an answer. */
+export function tokenHelps(answer) {
+  return ASKS.test(answer.headers.get("WWW-Authenticate") ?? "");
+}
+
 /** Says whether an answer asks for a token, or for a better one. */
 export function asksForToken(answer) {
-  return (answer.status === 401 || answer.status === 403) && ASKS.test(answer.headers.get("WWW-Authenticate") ?? "");
+  return (answer.status === 401 || answer.status === 403) && tokenHelps(answer);
 }
 
 export class SignIn {
@@ -71,7 +76,7 @@ export class SignIn {
     return answer;
   }
 
-  /** Learns whether the hub keeps its numbers from a request without a token: then it has access control. */
+  /** Learns from the answer to a request without a token whether the hub has access control. */
   learn(closed) {
     if (this.signedIn || this.closed !== null) return;
     this.closed = closed;
