@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import http.client
+import json
+import os
+import re
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from support.cluster import Hub
 from support.commands import Command
-from support.servers import DEADLINE, Server, free_port, serve, wait_for
+from support.engines import Redis, need_engine, shared
+from support.servers import DEADLINE, Clients, Server, free_port, serve, wait_for
 from support.tokens import SECRET, bearer, claims, sign
 
 pytest.importorskip("granian")
 
 KEYS = {"FASTSSE_KEYS": f"secret:{SECRET}"}
+FOLLOWED = re.compile(r"fastsse_streams \d")
 
 
 def ask(port: int, target: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
@@ -128,3 +137,110 @@ def test_there_must_be_a_port_for_each_worker(command: Command) -> None:
 
     assert 1 == done.code
     assert "2 workers need as many ports" in done.err or "redis" in done.err
+
+
+# Workers over one store: the numbers are those of a worker, so each has a port of its own.
+
+
+def free_ports(count: int) -> int:
+    """Find free ports that follow each other; return the first."""
+    while True:
+        first = free_port()
+        try:
+            for number in range(first, first + count):
+                socket.create_server(("127.0.0.1", number)).close()
+        except OSError:
+            continue
+        return first
+
+
+@contextmanager
+def operated_hub(workers: int) -> Iterator[tuple[Hub, list[int]]]:
+    """Run workers over one store; yield the server and the ports for its operators."""
+    need_engine(Redis)
+    first = free_ports(workers)
+    flags = ("--heartbeat", "0", "--lifetime", "0", "--operator-port", str(first))
+    hub = Hub(shared(Redis).url(f"operators{workers}"), workers, *flags)
+    try:
+        hub.start()
+        hub.wait()
+        yield hub, list(range(first, first + workers))
+    finally:
+        hub.close()
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[tuple[Hub, list[int]]]:
+    with operated_hub(2) as found:
+        yield found
+
+
+def server(hub: Hub) -> Server:
+    assert hub._process is not None
+    return Server(hub._process, hub.port)
+
+
+def all_answer(ports: list[int]) -> bool:
+    """Return True when operators are told the numbers at each port."""
+    try:
+        return [200] * len(ports) == [ask(port, "/health")[0] for port in ports]
+    except OSError:
+        return False
+
+
+async def test_each_worker_tells_its_numbers_at_a_port_of_its_own(
+    two: tuple[Hub, list[int]], clients: Clients
+) -> None:
+    hub, ports = two
+    for _ in range(12):
+        await clients.follow(server(hub), "/events?topic=operators")
+
+    streams = [json.loads(ask(port, "/health")[1])["streams"] for port in ports]
+    metrics = [ask(port, "/metrics")[1].decode().splitlines() for port in ports]
+    told = [float(line.split()[1]) for text in metrics for line in text if FOLLOWED.match(line)]
+
+    assert 12 == sum(streams)
+    assert streams == told
+    assert 404 == server(hub).request("GET", "/metrics").status
+    assert {"status": "ok"} == server(hub).request("GET", "/health").json
+    for port in ports:
+        assert f"for operators: http://127.0.0.1:{port}/metrics" in hub.said()
+
+
+def test_a_worker_in_the_place_of_another_one_takes_its_port(two: tuple[Hub, list[int]]) -> None:
+    hub, ports = two
+    before, said = hub.workers, hub.said().count("for operators")
+
+    os.kill(before[0], signal.SIGKILL)
+    wait_for(lambda: hub.said().count("for operators") == said + 1)
+
+    wait_for(lambda: all_answer(ports))
+    assert 2 == len(hub.workers)
+    assert before[1] in hub.workers
+
+
+def test_after_a_restart_the_workers_have_the_same_ports(two: tuple[Hub, list[int]]) -> None:
+    hub, ports = two
+    before, said = hub.workers, hub.said().count("for operators")
+
+    server(hub).signal(signal.SIGHUP)
+    wait_for(lambda: hub.said().count("for operators") == said + 2)
+
+    wait_for(lambda: all_answer(ports))
+    assert not set(before) & set(hub.workers)
+
+
+def test_the_ports_end_with_the_server(two: tuple[Hub, list[int]]) -> None:
+    hub, ports = two
+
+    assert 0 == hub.stop()
+
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            ask(port, "/health")
+
+
+def test_one_worker_of_a_shared_store_has_the_first_port() -> None:
+    with operated_hub(1) as (hub, ports):
+        assert 200 == ask(ports[0], "/health")[0]
+        assert 404 == server(hub).request("GET", "/metrics").status
