@@ -124,7 +124,7 @@ async def _phases(
         name: {int(status): count for status, count in found.items()}
         for name, found in told["answers"].items()
     }
-    faults = [*honest.faults(), *_strange(lines, answers), *_uncounted(lines, answers, counted)]
+    faults = [*honest.faults(), *strange(lines, answers), *uncounted(lines, answers, counted)]
     if growth > GROWTH:
         faults.append(f"the server grew by {growth:.0f} MiB")
     processor = busy, told["seconds"] / took
@@ -145,7 +145,7 @@ async def _attack(server: Server, lines: list[Line], seconds: float) -> Any:
     return json.loads(out)
 
 
-def _strange(lines: list[Line], answers: dict[str, dict[int, int]]) -> list[str]:
+def strange(lines: list[Line], answers: dict[str, dict[int, int]]) -> list[str]:
     """Find the answers that an attack must not get, and attacks that were not answered at all."""
     found = []
     for line in lines:
@@ -160,7 +160,7 @@ def _strange(lines: list[Line], answers: dict[str, dict[int, int]]) -> list[str]
     return found
 
 
-def _uncounted(
+def uncounted(
     lines: list[Line], answers: dict[str, dict[int, int]], counted: Counter[tuple[str, str]]
 ) -> list[str]:
     """Find refusals that `/metrics` does not have by their reason."""

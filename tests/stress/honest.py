@@ -27,7 +27,7 @@ class Reader(asyncio.Protocol):
     Attributes:
         got: honest events.
         foreign: data lines that no honest publisher has sent.
-        ended: the connection is closed.
+        ended: the stream is over, or its connection is closed.
         opened: set once the response has begun.
     """
 
@@ -59,6 +59,8 @@ class Reader(asyncio.Protocol):
         for line in lines:
             if line.startswith(b"data:"):
                 self._take(line, now)
+            elif line == b"0\r":  # the last chunk; the connection stays open
+                self.ended = True
         if b": fastsse" in data or self.status != 200:
             self.opened.set()
 
