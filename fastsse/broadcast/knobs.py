@@ -334,18 +334,22 @@ def _is_tuple(value: Any) -> TypeGuard[tuple[Any, ...]]:
 
 def _digits(number: float) -> str:
     """Write a number for people: ``1,048,576``, ``0.05``."""
-    return f"{number:,.15g}"
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.15g}"
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """Read a TOML file of settings.
+    """Read a TOML file of settings; a byte-order mark, with which editors of Windows begin a file, is passed over.
 
     Raises:
-        SettingError: the file is not TOML.
+        SettingError: the file is not TOML, or not UTF-8.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
-        try:
-            return tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise SettingError(f"{path}: not TOML: {error}") from error
+        content = file.read()
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise SettingError(f"{path}: not TOML: line {line} must be UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingError(f"{path}: not TOML: {error}") from error

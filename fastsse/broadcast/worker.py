@@ -14,6 +14,7 @@ not know which server runs it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import ssl
 import sys
@@ -171,7 +172,8 @@ class Worker:
         if self._turn is not None and not self._turn.acquire(block=False):
             return
         scheme = "http" if self._security == "none" else "https"
-        print(f"fastsse: {scheme}://{authority(here, self._port)}/", flush=True)
+        with contextlib.suppress(OSError):  # the hub serves although nobody takes this line
+            print(f"fastsse: {scheme}://{authority(here, self._port)}/", flush=True)
 
     def _end_again(self) -> None:
         """Raise SIGTERM again for the server: the first came before its loop ran, and maybe only the app heard it."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from fastsse.cli.terminal import standard_input
 
 __all__ = [
     "TOKEN",
@@ -55,7 +56,7 @@ def whole(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Read seconds, such as 30 or 0.5; `float` alone would also take ``nan``, ``1e9`` and ``1_0``."""
-    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text):
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         raise argparse.ArgumentTypeError(f"{text!r}: must be seconds, such as 30 or 0.5")
     return float(text)
 
@@ -84,7 +85,7 @@ def body(text: str) -> bytes:
     if not text.startswith("@"):
         return as_typed(text)
     try:
-        return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
+        return standard_input().read() if text == "@-" else Path(text[1:]).read_bytes()
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from error
 

@@ -11,6 +11,7 @@ The module knows stdin and stdout; it must not know HTTP.
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -20,10 +21,10 @@ from fastsse import Decoder, EventTooLarge, InvalidField, encode
 from fastsse.cli.arguments import positive
 from fastsse.cli.following import warn
 from fastsse.cli.printing import print_json, printer
-from fastsse.cli.terminal import Failure
+from fastsse.cli.terminal import Failure, standard_input
 from fastsse.errors import quote
 
-__all__ = ["add_decode_arguments", "add_encode_arguments", "chunks", "encoded"]
+__all__ = ["add_decode_arguments", "add_encode_arguments", "chunks", "encoded", "without_mark"]
 
 MAX_EVENT_SIZE = 64 * 2**20  # bytes of an event, or of a line of JSON, that are held
 _CHUNK = 65536  # bytes read at once
@@ -68,7 +69,7 @@ def _decode(given: argparse.Namespace) -> int:
     decoder = Decoder(max_event_size=given.max_event_size)
     print_event = printer(print_json, given.only)
     count = 0
-    for chunk in chunks(sys.stdin.buffer):
+    for chunk in chunks(standard_input()):
         try:
             events, fault = decoder.feed(chunk), None
         except EventTooLarge as error:
@@ -92,7 +93,7 @@ def _unfinished(decoder: Decoder) -> bool:
 
 
 def _encode(given: argparse.Namespace) -> int:  # noqa: ARG001 - there are no options
-    for block in encoded(_lines(sys.stdin.buffer)):
+    for block in encoded(_lines(standard_input())):
         sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
     return 0
@@ -106,6 +107,8 @@ def encoded(lines: Iterable[bytes]) -> Iterator[bytes]:
     """
     last_id = ""
     for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = without_mark(line)
         if not line.strip():
             continue
         try:
@@ -113,6 +116,11 @@ def encoded(lines: Iterable[bytes]) -> Iterator[bytes]:
         except (ValueError, TypeError, InvalidField, RecursionError) as error:
             raise Failure(f"line {number}: {error}") from error
         yield block
+
+
+def without_mark(line: bytes) -> bytes:
+    """Return the first line of a text without the byte-order mark with which programs of Windows begin one."""
+    return line.removeprefix(codecs.BOM_UTF8)
 
 
 def _lines(source: BinaryIO) -> Iterator[bytes]:

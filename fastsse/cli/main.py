@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from fastsse import FastSSEError, SettingError, __version__
-from fastsse.cli.terminal import Failure, show
+from fastsse.cli.terminal import Failure, open_closed, settle, show
+from fastsse.errors import quote
 
 __all__ = ["main"]
 
@@ -31,32 +32,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: code 2 for arguments or settings that are not allowed, 0 after --help and --version.
     """
+    open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A character that the terminal lacks must not end the command.
             stream.reconfigure(errors="backslashreplace")
-    words = sys.argv[1:] if arguments is None else arguments
-    parser = _parser(next((word for word in words if not word.startswith("-")), None))
-    given = parser.parse_args(words)
-    run: Callable[[argparse.Namespace], int] = given.run
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((word for word in words if not word.startswith("-")), "")
     try:
-        return run(given)
+        code = _run(words, command)
+        sys.stdout.flush()
+        return code
     except SettingError as error:
-        parser.error(str(error))
+        _refuse(f"fastsse {command}", str(error))
     except (Failure, FastSSEError) as failure:
         show(f"fastsse: {failure}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of our output has gone: print nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has gone
         return 1
+    except OSError as error:  # the disk to which our output goes is full, for instance
+        show(f"fastsse: {error.strerror or error}", sys.stderr)
+        return 1
+    finally:
+        settle()
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
+def _run(words: list[str], command: str) -> int:
+    parser = _parser(command)
+    if not words:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        _refuse(f"fastsse {command}", f"unknown arguments: {' '.join(map(quote, unknown))}")
+    run: Callable[[argparse.Namespace], int] = given.run
+    return run(given)
+
+
+def _refuse(command: str, why: str) -> NoReturn:
+    """End the process because of its arguments."""
+    show(f"{command}: error: {why}; {command} --help tells more", sys.stderr)
+    raise SystemExit(2)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, where argparse would list every option before."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with code 2."""
+        _refuse(self.prog, message)
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
     """Make the parser of all subcommands, with the arguments of the one that will run."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fastsse",
         description="Server-Sent Events: serve a broadcast, publish, subscribe, read any stream.",
     )

@@ -21,7 +21,7 @@ from fastsse.cli.batches import Batch, batches
 from fastsse.cli.exchange import MAX_RETRIES, Exchange, Refused
 from fastsse.cli.filters import chunks
 from fastsse.cli.progress import Progress
-from fastsse.cli.terminal import Failure, show
+from fastsse.cli.terminal import Failure, show, standard_input
 
 __all__ = ["add_arguments"]
 
@@ -118,7 +118,7 @@ def _one(given: argparse.Namespace, exchange: Exchange, _: Progress) -> dict[str
     """Publish one event."""
     asked = {"topic": given.topic, "event": given.event, "retry": given.retry}
     query = [(name, value) for name, value in asked.items() if value is not None]
-    body = sys.stdin.buffer.read() if given.data == "-" else as_typed(given.data)
+    body = standard_input().read() if given.data == "-" else as_typed(given.data)
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
         "Idempotency-Key": _quoted(given.key or uuid.uuid4().hex),
@@ -130,7 +130,7 @@ def _stream(given: argparse.Namespace, exchange: Exchange, progress: Progress) -
     """Publish each event of a stream; return one answer for all of it."""
     key = given.key or uuid.uuid4().hex
     whole: dict[str, Any] = {}
-    for batch in batches(chunks(sys.stdin.buffer, _CHUNK)):
+    for batch in batches(chunks(standard_input(), _CHUNK)):
         try:
             answer = _send(given.topic, exchange, batch, key)
         except Failure as error:

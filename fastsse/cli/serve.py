@@ -7,23 +7,25 @@ The options are read, what would be unsafe or would not work is refused, and the
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastsse.broadcast.settings import Settings
+from fastsse.broadcast.settings import ENVIRONMENT_PREFIX, KNOBS, Settings
 from fastsse.broadcast.stores.opening import is_shared
 from fastsse.cli.address import check_free, hold_port, operator_ports, resolve
 from fastsse.cli.arguments import port, positive
 from fastsse.cli.connections import SPARE, allow_connections
 from fastsse.cli.knobs import add_knobs, given_knobs
 from fastsse.cli.stores import make_store
-from fastsse.cli.terminal import Failure
+from fastsse.cli.terminal import WARNING, Failure, show
 from fastsse.cli.tls import Tls, read_tls
 
 __all__ = ["add_arguments"]
 
+_ALIKE = 0.9  # how much of a variable's name has to be a setting's
 _THREADS = 2  # that write to sockets, where there are processors for them
 
 _NO_ACCESS_CONTROL = (
@@ -118,10 +120,24 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _settings(given: argparse.Namespace) -> Settings:
+    for name in sorted(os.environ):
+        if name.startswith(ENVIRONMENT_PREFIX) and (near := _meant(name)):
+            show(f"fastsse: {name}: is no setting; {near} is", sys.stderr, WARNING)
     try:
         return Settings.load(file=given.config, **given_knobs(given))
     except OSError as error:
         raise Failure(f"--config {given.config!r}: {error.strerror}") from error
+
+
+def _meant(variable: str) -> str:
+    """Return the setting that a variable of the environment misspells; empty where it is a setting, or like none.
+
+    Unknown variables are no error, because others set some of this name: Kubernetes does for a service ``fastsse``.
+    """
+    known = [ENVIRONMENT_PREFIX + name.upper() for name in KNOBS]
+    if variable in known:
+        return ""
+    return next(iter(difflib.get_close_matches(variable, known, 1, _ALIKE)), "")
 
 
 def _launcher() -> Callable[[argparse.Namespace, Settings, str, int, int, Tls | None], None]:

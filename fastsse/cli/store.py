@@ -18,7 +18,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
-from typing import BinaryIO
 
 from fastsse import _json
 from fastsse.broadcast.settings import Settings
@@ -26,8 +25,9 @@ from fastsse.broadcast.stores import Entry, Log, Portable, Store, Watched
 from fastsse.broadcast.stores.opening import Address, open_url
 from fastsse.broadcast.stores.retention import Retention
 from fastsse.cli.copies import PIECE, Damage, entry_of, head_of, line_of, log_of
+from fastsse.cli.filters import without_mark
 from fastsse.cli.knobs import add_knobs, given_knobs
-from fastsse.cli.terminal import WARNING, Failure, show
+from fastsse.cli.terminal import WARNING, Failure, show, standard_input
 
 __all__ = ["add_arguments"]
 
@@ -75,6 +75,8 @@ def _run(work: _Work, given: argparse.Namespace) -> int:
         )
     try:
         return asyncio.run(_closing(work, store, given))
+    except _Unwritten as failed:
+        raise failed.error from None
     except OSError as error:
         raise Failure(f"store: {error}") from error
 
@@ -102,12 +104,11 @@ async def _info(store: Store, given: argparse.Namespace) -> int:  # noqa: ARG001
 async def _export(store: Store, given: argparse.Namespace) -> int:
     assert isinstance(store, Portable)
     log = await store.open_to_read()
-    out = sys.stdout.buffer
-    out.write(head_of(log))
-    return await _copy_out(store, log, out, Damage(given.skip_damaged))
+    _write(head_of(log))
+    return await _copy_out(store, log, Damage(given.skip_damaged))
 
 
-async def _copy_out(store: Portable, log: Log, out: BinaryIO, damage: Damage) -> int:
+async def _copy_out(store: Portable, log: Log, damage: Damage) -> int:
     at, count = log.floor, 0
     progress = _Progress(log.head - log.floor)
     while at < log.head:
@@ -122,12 +123,11 @@ async def _copy_out(store: Portable, log: Log, out: BinaryIO, damage: Damage) ->
         for entry in page.entries:
             if entry.position > log.head:  # came while the copy was made
                 break
-            out.write(line_of(entry))
+            _write(line_of(entry))
             count += 1
         at = page.end
         progress.say(min(at, log.head) - log.floor, "entries")
-    out.write(_json.dumps({"entries": count}) + b"\n")
-    out.flush()
+    _write(_json.dumps({"entries": count}) + b"\n")
     for first, last in damage.lost:
         show(f"could not be read: {first} to {last}", sys.stderr, WARNING)
     return 1 if damage.lost else 0
@@ -135,8 +135,8 @@ async def _copy_out(store: Portable, log: Log, out: BinaryIO, damage: Damage) ->
 
 async def _import(store: Store, given: argparse.Namespace) -> int:  # noqa: ARG001
     assert isinstance(store, Portable)
-    lines = sys.stdin.buffer
-    log = log_of(lines.readline())
+    lines = standard_input()
+    log = log_of(without_mark(lines.readline()))
     await store.open_to_change()
     await store.adopt(log)
     progress = _Progress(log.head - log.floor)
@@ -175,6 +175,25 @@ async def _trim(store: Store, given: argparse.Namespace) -> int:  # noqa: ARG001
         progress.say(gone, "entries have gone")
     print(f"{gone} entries have gone", file=sys.stderr)
     return 0
+
+
+class _Unwritten(Exception):
+    """Stdout takes no more, which is no fault of the store.
+
+    Attributes:
+        error: what stdout has raised.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _write(line: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(line)
+    except OSError as error:
+        raise _Unwritten(error) from error
 
 
 class _Progress:

@@ -1,4 +1,4 @@
-"""Text for people: why the command failed, and what strangers wrote, with colours where a terminal shows them.
+"""The command's standard streams: text for people, with colours where a terminal shows them; streams that are shut.
 
 The module knows terminals; it must not know where a text comes from.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TextIO
+import sys
+from typing import BinaryIO, TextIO
 
-__all__ = ["DIM", "EVENT", "WARNING", "Failure", "show"]
+__all__ = ["DIM", "EVENT", "WARNING", "Failure", "open_closed", "settle", "show", "standard_input"]
 
 DIM = "2"
 EVENT = "36"  # cyan
@@ -45,6 +46,52 @@ def show(text: str, stream: TextIO, style: str = "", lead: str = "") -> None:
     elif style:
         text = _paint(text, style)
     print(text, file=stream, flush=True)
+
+
+def standard_input() -> BinaryIO:
+    """Return the bytes of standard input; somebody at a terminal is told that the command waits for them.
+
+    Raises:
+        Failure: the command was started without a standard input.
+    """
+    if sys.stdin is None:
+        raise Failure("standard input is closed, and there is nothing to read")
+    if sys.stdin.isatty():
+        show("fastsse: reads from this terminal, up to Ctrl-D", sys.stderr, DIM)
+    return sys.stdin.buffer
+
+
+def open_closed() -> None:
+    """Put something in the place of standard streams that the command was started without, as a daemon may be.
+
+    A file or a socket that is opened later would otherwise get the number of the missing stream, and what is printed.
+    A write to a missing stdout fails, so that nothing is lost in silence; one to a missing stderr goes nowhere.
+    """
+    if sys.stdin is None:
+        os.open(
+            os.devnull, os.O_RDONLY
+        )  # takes the number; `standard_input` says that there is none
+    if sys.stdout is None:
+        sys.stdout = _nowhere(os.O_RDONLY)
+    if sys.stderr is None:
+        sys.stderr = _nowhere(os.O_WRONLY)
+
+
+def settle() -> None:
+    """Write out what stdout holds; where nobody takes it, let it go.
+
+    Python would try again at the end of the process, and complain.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _nowhere(flags: int) -> TextIO:
+    number = os.open(os.devnull, flags)
+    os.set_inheritable(number, True)
+    return open(number, "w", encoding="utf-8")
 
 
 def _paint(text: str, style: str) -> str:
