@@ -37,7 +37,6 @@ from fastsse.broadcast.access.hosts import Access
 from fastsse.broadcast.access.own import May
 from fastsse.broadcast.access.proxies import Proxies
 from fastsse.broadcast.hub.bypass import BYPASS
-from fastsse.broadcast.hub.conversation import send_away
 from fastsse.broadcast.hub.hub import Hub
 from fastsse.broadcast.hub.refusal import Refusal
 from fastsse.broadcast.hub.terms import Terms
@@ -49,7 +48,6 @@ from fastsse.broadcast.web.answers import (
     no_path,
     not_started,
     our_fault,
-    send_head,
 )
 from fastsse.broadcast.web.bodies import Bodies
 from fastsse.broadcast.web.ending import end_by_query
@@ -275,8 +273,7 @@ class Broadcast:
                 note_denied(refusal.reason, scope, terms.subject)
             return refusal.tell(scope, send, self.hub.settings.turn_away, headers)
         if scope["method"] == "HEAD":
-            over = self.hub.nothing_left(terms)
-            return send_away(send, headers) if over else send_head(send, headers)
+            return self.hub.answer_head(terms, send, headers)
         self._guard.spend(scope)
         self._guard.note("subscribe", grant, terms.topics, scope)
         outer = scope.get(BYPASS)

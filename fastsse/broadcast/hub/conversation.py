@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastsse.broadcast.hub.subscriber import Subscriber
     from fastsse.broadcast.hub.terms import Terms
 
-__all__ = ["converse", "send_away"]
+__all__ = ["converse", "send_away", "send_head"]
 
 _BYPASS_TIME = 1.0  # seconds that middlewares have to let the opening block out
 _SERVERS = ("granian", "uvicorn")  # their own send and receive may be stepped outside a task
@@ -91,6 +91,12 @@ async def converse(
 async def send_away(send: Send, headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Answer 204, at which an EventSource comes back no more (HTML standard, "Server-sent events", 9.2.3)."""
     await send(start_message(204, [_NO_STORE, *headers]))
+    await send(body_message(b"", more=False))
+
+
+async def send_head(send: Send, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Answer a HEAD request: send the headers of an event stream, and no stream."""
+    await send(start_message(200, [*EVENT_STREAM_HEADERS, *headers]))
     await send(body_message(b"", more=False))
 
 

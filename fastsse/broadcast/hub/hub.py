@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fastsse._items import LineSeparators, Surrogates, require_iterable, writer
 from fastsse._items import seconds as as_seconds
 from fastsse.broadcast.hub.bypass import BYPASS
-from fastsse.broadcast.hub.conversation import converse
+from fastsse.broadcast.hub.conversation import converse, send_away, send_head
 from fastsse.broadcast.hub.drafts import TopicEnded
 from fastsse.broadcast.hub.fanout import HubClosed
 from fastsse.broadcast.hub.publisher import Receipt
@@ -180,7 +180,7 @@ class Hub(Revoker):
             filter: which events the reader gets; all when None. A stream with a filter shares no bytes with others.
             headers: more response headers.
             remote: the client's host and port, for the log.
-            scope: the request's, where a `Bypass` stands around the app.
+            scope: the request's, so that HEAD gets the headers alone, and a `Bypass` around the app is found.
 
         Raises:
             InvalidField: a topic cannot be followed; nothing was sent.
@@ -188,6 +188,9 @@ class Hub(Revoker):
         """
         names = self.check_topics(topics, self.settings.topics_per_stream)
         terms = Terms(names, last_event_id, labels, filter, remote)
+        if scope is not None and scope.get("method") == "HEAD":
+            self._require_started()
+            return self.answer_head(terms, send, headers)
         outer = None if scope is None else scope.get(BYPASS)
         return self.converse(terms, receive, send, headers, outer)
 
@@ -208,6 +211,12 @@ class Hub(Revoker):
             asked: the caller has just asked for a `refusal`, and awaits this without a wait in between.
         """
         return converse(self._require_started(), terms, receive, send, headers, outer, asked=asked)
+
+    async def answer_head(
+        self, terms: Terms, send: Send, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Answer a HEAD request by the headers that the stream would have; no stream begins."""
+        await (send_away if self.nothing_left(terms) else send_head)(send, headers)
 
     def subscribe(
         self,

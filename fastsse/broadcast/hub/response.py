@@ -46,6 +46,12 @@ class Streams(Protocol):
         """Hold one stream from its response's start to its end."""
         ...
 
+    def answer_head(
+        self, terms: Terms, send: Send, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> Awaitable[None]:
+        """Answer a HEAD request by the headers that the stream would have."""
+        ...
+
 
 class HubResponse:
     """One stream of a hub as a response of Starlette and FastAPI, or an ASGI app of its own.
@@ -83,7 +89,12 @@ class HubResponse:
             return
         last = last_event_id(scope) or terms.last_event_id
         terms = terms._replace(remote=scope.get("client"), last_event_id=last)
-        outer = scope.get(BYPASS)
-        await streams.converse(terms, receive, send, self.raw_headers, outer, asked=True)
+        if (
+            scope["method"] == "HEAD"
+        ):  # from a probe; routers of many frameworks pass it to the endpoint of GET
+            await streams.answer_head(terms, send, self.raw_headers)
+        else:
+            outer = scope.get(BYPASS)
+            await streams.converse(terms, receive, send, self.raw_headers, outer, asked=True)
         if self.background is not None:
             await self.background()

@@ -1,4 +1,4 @@
-"""Answers that end at once: JSON, problems, and the answer to HEAD.
+"""Answers that end at once: JSON and problems.
 
 The module knows statuses and headers; it must not know routes or the hub.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from starlette.responses import Response
 
 from fastsse import _json
-from fastsse.asgi import EVENT_STREAM_HEADERS, Headers, Scope, Send, body_message, start_message
+from fastsse.asgi import Scope
 from fastsse.broadcast.details import media_type
 from fastsse.broadcast.web.problems import Problem
 
@@ -20,7 +20,6 @@ __all__ = [
     "not_started",
     "our_fault",
     "problem_answer",
-    "send_head",
 ]
 
 
@@ -28,12 +27,6 @@ def json_answer(members: Mapping[str, object], status: int = 200) -> Response:
     """Make an answer of JSON, which no cache keeps."""
     body = _json.dumps(members) + b"\n"
     return Response(body, status, {"Cache-Control": "no-store"}, "application/json")
-
-
-async def send_head(send: Send, headers: Headers) -> None:
-    """Answer a HEAD request: send the headers of an event stream, and no stream."""
-    await send(start_message(200, [*EVENT_STREAM_HEADERS, *headers]))
-    await send(body_message(b"", more=False))
 
 
 def problem_answer(

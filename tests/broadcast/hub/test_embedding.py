@@ -275,3 +275,59 @@ async def test_terms_end_a_stream_at_their_time() -> None:
         assert stream.complete
         assert body.endswith(b'event: expired\ndata: {"reason":"expired"}\n\n')
         assert {"expired": 1} == dict(hub.stats.ended)
+
+
+WAYS = ("response", "run", "stream", "starlette")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_probe_by_head_holds_no_stream(hub: Hub, way: str) -> None:
+    """Starlette's Route, Flask, Quart and Django pass HEAD to the endpoint of GET."""
+    app: Any = hub.response("a")
+    if way == "run":
+        app = hub.run("answer", ["x"])
+    elif way == "starlette":
+        pytest.importorskip("starlette")
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+
+        app = Starlette(routes=[Route("/", lambda _: hub.response("a"))])
+    elif way == "stream":
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await hub.stream(receive, send, "a", headers=[(b"x-more", b"1")], scope=scope)
+
+    answer = await fetch(app, "/", method="HEAD")
+
+    assert (200, b"", 0) == (answer.status, answer.body, hub.open_streams)
+    assert "text/event-stream; charset=utf-8" == answer.headers["content-type"]
+    assert ("1" if way == "stream" else None) == answer.headers.get("x-more")
+    assert {} == dict(hub.stats.openings)
+
+
+async def test_head_of_a_topic_that_has_ended_is_answered_like_get(hub: Hub) -> None:
+    end = await hub.end("a")
+
+    response = hub.response("a", last_event_id=end.id)
+    answers = [await fetch(response, "/", method=method) for method in ("GET", "HEAD")]
+
+    assert [204, 204] == [answer.status for answer in answers]
+
+
+async def test_head_of_a_full_hub_is_a_503() -> None:
+    async with Hub(Settings(heartbeat=0, lifetime=0, max_streams=1)) as hub:
+        async with open_stream(hub.response("a")):
+            answer = await fetch(hub.response("a"), "/", method="HEAD")
+
+    assert 503 == answer.status
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_stream_of_a_hub_that_is_not_started_is_an_error(method: str) -> None:
+    hub = Hub()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await hub.stream(receive, send, "a", scope=scope)
+
+    with pytest.raises(RuntimeError, match="not started"):
+        await fetch(app, "/", method=method)
