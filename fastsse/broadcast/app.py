@@ -172,6 +172,8 @@ class Broadcast:
             return answer(scope, receive, send)
         if path == "*" and scope["method"] == "OPTIONS":  # about the server itself
             return self._rest.probe(scope)(scope, receive, send)
+        if scope.get("root_path", "").endswith("/"):  # the router knows no such place
+            scope["root_path"] = scope["path"].removesuffix(path)
         return self._web(scope, receive, send)
 
     # The operators' port.

@@ -245,7 +245,17 @@ class Rest:
 
 
 def route_path(scope: Scope) -> str:
-    """Return the part of the path that follows the place where the app is mounted."""
+    """Return the part of the path that follows the place where the app is mounted.
+
+    A place may be written with a slash at its end, or be the slash alone. A path that does not begin with the place has
+    come through a proxy that cut the place off.
+    """
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(root) else path
+    if not root:
+        return path
+    for place in (root, root.rstrip("/")):
+        rest = path[len(place) :]
+        if path.startswith(place) and (rest.startswith("/") or (not rest and place[-1:] != "/")):
+            return rest
+    return path

@@ -631,6 +631,44 @@ async def test_a_mounted_app_whose_lifespan_nobody_runs_says_so() -> None:
     assert 200 == (await fetch(site, "/sse/metrics")).status
 
 
+@pytest.mark.parametrize(
+    ("root", "before"),
+    [
+        ("", ""),
+        ("/sse", "/sse"),
+        ("/sse", ""),  # a proxy has cut the place off
+        ("/", ""),  # FastAPI(root_path="/")
+        ("/", "/"),  # uvicorn --root-path /
+        ("/sse/", "/sse"),
+        ("/sse/", "/sse/"),
+        ("/a/b/", "/a/b"),
+        ("/e", ""),  # the place is how a path begins
+        ("/event", ""),
+        ("/h", ""),
+        ("/m", ""),
+    ],
+)
+async def test_the_place_of_the_app_may_be_written_in_every_way(root: str, before: str) -> None:
+    """From: fastapi/fastapi#811"""
+    hub = create_app(Settings(**QUIET))
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await hub({**scope, "root_path": root}, receive, send)
+
+    async with lifespan(hub):
+        found = [
+            (await fetch(mounted, f"{before}{path}", "topic=a", method="HEAD")).status
+            for path in ("/events", "/health", "/metrics", "/openapi.json", "/", "/page/main.js")
+        ]
+        lost = [
+            (await fetch(mounted, f"{before}{path}", "topic=a")).status
+            for path in ("/xevents", "/event", "/events/", "/x/events", "/page/none.js", "/page/")
+        ]
+
+    assert [200] * 6 == found
+    assert [404] * 6 == lost
+
+
 async def test_a_site_runs_the_lifespan_of_what_it_mounts() -> None:
     """From: fastapi/fastapi#811"""
     hub = create_app(Settings(**QUIET))

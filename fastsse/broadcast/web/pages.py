@@ -49,6 +49,11 @@ class PageFiles(StaticFiles):
     def __init__(self) -> None:
         super().__init__(directory=_PAGE)
 
+    def get_path(self, scope: Scope) -> str:
+        """Return the file that a path names, wherever the app is mounted, and whoever has cut that place off."""
+        name: str = scope["path"].rpartition("/page/")[2]
+        return os.path.normpath(os.path.join(*name.split("/")))
+
     def file_response(
         self,
         full_path: str | os.PathLike[str],
