@@ -111,9 +111,10 @@ def names_last_event_id(name: str) -> bool:
     """Return True when a query field of this name holds a last event ID.
 
     Case, ``-`` and ``_`` do not count, because clients differ in them: ``lastEventId`` (event-source-polyfill,
-    reconnecting-eventsource), ``last-event-id``, ``Last-Event-ID``, ``last_event_id``.
+    reconnecting-eventsource), ``last-event-id``, ``Last-Event-ID``, ``last_event_id``, and ``evs_last_event_id``
+    (eventsource-polyfill).
     """
-    return name.replace("-", "").replace("_", "").lower() == "lasteventid"
+    return name.replace("-", "").replace("_", "").lower().removeprefix("evs") == "lasteventid"
 
 
 _starlettes: dict[type, type] = {}

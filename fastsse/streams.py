@@ -39,6 +39,7 @@ loop's own thread; wrap one that blocks in `in_thread`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,8 +85,9 @@ __all__ = [
 T = TypeVar("T")
 
 _DONE = "[DONE]"
-_SPELLINGS = frozenset({"DONE", '"[DONE]"', "'[DONE]'", "[ DONE ]"})
-_HEARTBEATS = frozenset({"ping", "heartbeat", "keepalive", "keep-alive"})  # types of events
+# Only a spelling in double quotes is JSON: the string "DONE" may be a word of a model's.
+_SPELLED = re.compile(r"""('?)(DONE|\[\s*DONE\s*\])\1|"\[\s*DONE\s*\]\"""", re.IGNORECASE)
+_HEARTBEATS = frozenset({"ping", "heartbeat", "keepalive"})  # types, without case, "-" and "_"
 
 
 # Coming in.
@@ -177,7 +179,7 @@ def iter_json(
     """Parse the data of each event as JSON, until the data is `done`: the form in which LLM APIs stream.
 
     Heartbeats, blocks without data and events with blank data are passed over; so are events of the types
-    ``ping``, ``heartbeat`` and ``keep-alive`` whose data is not JSON. A stream that ends
+    ``ping``, ``heartbeat`` and ``keep-alive``, however these are spelled, whose data is not JSON. A stream that ends
     without `done` is no error, as in the standard; the objects themselves say whether they are all.
 
     Args:
@@ -242,16 +244,15 @@ def _ending(done: str | Iterable[str] | None) -> Callable[[str], bool]:
 
 
 def _is_done(text: str) -> bool:
-    """Return True for ``[DONE]`` in the spellings that servers use; only the quoted spelling is JSON."""
-    if text[:1] == "{":
-        return False
-    word = text[: len(_DONE) + 2].upper()
-    return word.startswith(_DONE) or (len(text) == len(word) and word in _SPELLINGS)
+    """Return True for ``[DONE]`` in the spellings that servers use, or for text that begins with it."""
+    if text[: len(_DONE)].upper() == _DONE:
+        return True
+    return text[:1] != "{" and len(text) <= 32 and _SPELLED.fullmatch(text) is not None
 
 
 def _is_heartbeat(event: Event, text: str) -> bool:
     """Return True when the event is a heartbeat by its type and its data is not JSON."""
-    if event.event not in _HEARTBEATS:
+    if event.event.replace("-", "").replace("_", "").lower() not in _HEARTBEATS:
         return False
     try:
         _json.loads(text)

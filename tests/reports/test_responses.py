@@ -423,7 +423,7 @@ class TestJson:
     @pytest.mark.parametrize(
         "end",
         ["[DONE]", " [DONE] ", "DONE", "[done]", "done", '"[DONE]"', '"[done]"', "[Done]", "[DONE].",
-         "[ DONE ]", "\t[DONE]"],
+         "[ DONE ]", "\t[DONE]", "[  done  ]", "[DONE ]", "'DONE'", "'[ done ]'", '"[ DONE ]"'],
     )  # fmt: skip
     async def test_the_end_is_recognised_as_servers_spell_it(self, end: str) -> None:
         """Whatever follows the end is not read.
@@ -436,7 +436,8 @@ class TestJson:
         assert [{"a": 1}] == [each async for each in aiter_json(chunks)]
 
     @pytest.mark.parametrize(
-        "text", ['"DONE"', '"done"', '["DONE"]', '{"a":"[DONE]"}', '"[DONE]."']
+        "text",
+        ['"DONE"', '"done"', '["DONE"]', '{"a":"[DONE]"}', '"[DONE]."', '"[DONE"', '"DONE]"'],
     )
     def test_json_that_looks_like_the_end_is_data(self, text: str) -> None:
         """A stream of tokens has tokens of every kind.
@@ -459,6 +460,23 @@ class TestJson:
             list(iter_json(stream_of("1", "DONE"), done="END"))
         with pytest.raises(TypeError, match="done must be str"):
             iter_json([], done=[1])  # type: ignore[list-item]
+
+    @pytest.mark.parametrize("text", ["[DONE", "DONE]", "'DONE", "[DON E]", "UNDONE"])
+    def test_what_is_neither_json_nor_an_end_is_an_error(self, text: str) -> None:
+        """From: googleapis/java-genai#1084"""
+        with pytest.raises(ValueError, match="Expecting value"):
+            list(iter_json(stream_of(text)))
+
+    @pytest.mark.parametrize(
+        "kind",
+        ["ping", "PING", "Ping", "heartbeat", "HeartBeat", "keep-alive", "keep_alive", "keepAlive"],
+    )
+    async def test_a_heartbeat_is_passed_over_as_servers_spell_it(self, kind: str) -> None:
+        """From: googleapis/java-genai#1084"""
+        chunks = [encode("now", event=kind), encode("1", event=kind), encode("2")]
+
+        assert [1, 2] == list(iter_json(chunks))
+        assert [1, 2] == [each async for each in aiter_json(chunks)]
 
     def test_numbers_are_those_of_the_standard_library(self) -> None:
         """Logits are infinite, and identifiers long.

@@ -31,7 +31,7 @@ _KINDS = {b"topic": "topic", b"labels": "labels", b"last_event_id": "id", b"last
 _ID_BYTES = 4 * SHOWN_ID
 _LONGEST_NAME = 64  # bytes of a field's name as it is sent; no name of ours is longer
 _SHORTEST_NAME = 5  # bytes: "topic"; escapes make a name longer
-_FIRST = b"lL-_"  # what the name of a last event ID begins with, unless it is escaped
+_FIRST = b"lLeE-_"  # what the name of a last event ID begins with, unless it is escaped
 _FIELDS = 8192  # fields beside topics: to read one takes a microsecond
 _SPELLINGS = 2  # ways to escape one name, as far as one stream's topics are counted
 _BESIDE = 8  # bytes of a query beside a topic's name: "&topic="
