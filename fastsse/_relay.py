@@ -33,7 +33,7 @@ from fastsse._upstream import (
     require_upstream,
 )
 from fastsse.asgi import EVENT_STREAM_HEADERS, Headers, Message, Send, last_event_id, start_message
-from fastsse.errors import BlockTooLarge, LimitExceeded
+from fastsse.errors import BlockTooLarge, LimitExceeded, quote
 from fastsse.response import EventSourceResponse
 
 __all__ = ["RelayResponse", "relay", "relay_headers"]
@@ -183,6 +183,7 @@ class RelayResponse(EventSourceResponse):
         heartbeat_form, send_timeout, last, on_close, background: as of `EventSourceResponse`.
         max_block_size: bytes that a block may have, and so may be held; a larger one ends the stream. A body that is
             no event stream may have as many in all. None for no limit.
+        status_code: 200; FastAPI reads the default of a `response_class` to describe its endpoint.
 
     A byte-order mark is left out where a comment of ours came before it, because it would be no mark there.
 
@@ -208,8 +209,11 @@ class RelayResponse(EventSourceResponse):
         last: Any = None,
         on_close: Callable[[str], object] | None = None,
         background: Callable[[], Awaitable[object]] | None = None,
+        status_code: int = 200,
     ) -> None:
         require_upstream(upstream)
+        if status_code != 200:
+            raise ValueError(f"status_code {quote(status_code)}: a relay has its upstream's status")
         super().__init__(
             _Pieces(self, upstream),
             heartbeat=heartbeat,

@@ -32,6 +32,7 @@ from fastsse import (
     Event,
     EventSourceResponse,
     InvalidField,
+    RelayResponse,
     _bridge,
     _threads,
     aiter_blocks,
@@ -42,6 +43,8 @@ from fastsse import (
     iter_blocks,
     iter_json,
 )
+from fastsse.broadcast import Run
+from fastsse.broadcast.hub.response import HubResponse
 from fastsse.testing import fetch, open_stream
 
 anyio = pytest.importorskip("anyio")
@@ -413,6 +416,29 @@ class TestAsAResponseClass:
         assert 201 == response_class([], status_code=201, status=201).status_code
         with pytest.raises(TypeError, match="two names"):
             response_class([], status_code=201, status=202)
+
+
+@pytest.mark.parametrize("response_class", [Run, HubResponse, RelayResponse])
+async def test_every_response_may_describe_its_endpoint(response_class: Any) -> None:
+    """From: starfederation/datastar-python#30"""
+    fastapi = pytest.importorskip("fastapi")
+    app = fastapi.FastAPI()
+
+    @app.get("/a", response_class=response_class)
+    async def answer() -> Any:
+        raise AssertionError("not asked for")
+
+    schema = await fetch(app, "/openapi.json")
+
+    assert 200 == schema.status
+    described = json.loads(schema.body)["paths"]["/a"]["get"]["responses"]["200"]
+    assert ["text/event-stream"] == list(described["content"])
+
+
+def test_a_relay_has_no_status_of_its_own() -> None:
+    """From: starfederation/datastar-python#30"""
+    with pytest.raises(ValueError, match="status_code 201: a relay has its upstream's status"):
+        RelayResponse([b"data: a\n\n"], status_code=201)
 
 
 def stream_of(*data: str) -> list[bytes]:

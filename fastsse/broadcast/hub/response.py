@@ -63,6 +63,7 @@ class HubResponse:
     Args:
         streams: the hub.
         terms: what the reader follows. The request's own last event ID goes before theirs.
+        status_code: an attribute alone; FastAPI reads the default of a `response_class` to describe its endpoint.
     """
 
     __slots__ = ("__weakref__", "_streams", "_terms", "background", "raw_headers", "status_code")
@@ -73,11 +74,11 @@ class HubResponse:
     def __new__(cls, *_args: Any, **_options: Any) -> Self:
         return object.__new__(as_starlette(cls))
 
-    def __init__(self, streams: Streams, terms: Terms) -> None:
+    def __init__(self, streams: Streams, terms: Terms, status_code: int = 200) -> None:
         self._streams = streams
         self._terms = terms
         # Attributes that frameworks read and set on a response.
-        self.status_code = 200
+        self.status_code = status_code
         self.raw_headers: Headers = []
         self.background: Callable[[], Awaitable[object]] | None = None
 

@@ -25,14 +25,14 @@ class Run(HubResponse):
     from where it left off, and the end. To await a run gives the run at once: it goes on already.
 
     Args:
-        streams, terms: as `HubResponse`.
+        streams, terms, status_code: as `HubResponse`.
         job: the run at work.
     """
 
     __slots__ = ("_job",)
 
-    def __init__(self, streams: Streams, terms: Terms, job: Job) -> None:
-        super().__init__(streams, terms)
+    def __init__(self, streams: Streams, terms: Terms, job: Job, status_code: int = 200) -> None:
+        super().__init__(streams, terms, status_code)
         self._job = job
 
     def __await__(self) -> Generator[None, None, Run]:
