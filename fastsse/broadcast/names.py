@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fastsse.errors import InvalidField
+from fastsse.errors import InvalidField, quote
 
 __all__ = ["ORDERS", "RULE", "Pattern", "check_name", "check_names", "is_text"]
 
@@ -48,18 +48,28 @@ def check_names(topics: str | Iterable[str], limit: int, length: int) -> tuple[s
 
     Raises:
         InvalidField: there is no topic, there are more than `limit`, or one cannot be a name.
+        TypeError: a topic is not str.
     """
     if isinstance(topics, str):
         check_name(topics, length)
         return (topics,)
-    unique = sorted(set(topics))
+    try:
+        unique = sorted(set(topics))
+    except TypeError:
+        raise _no_topics(topics) from None
     if not unique:
         raise InvalidField("topic", None, "at least one is needed, as in ?topic=news")
     if len(unique) > limit:
         raise InvalidField("topic", f"{len(unique)} topics", f"at most {limit} are allowed")
     for name in unique:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _no_topics(topics)
         check_name(name, length)
     return tuple(unique)
+
+
+def _no_topics(given: object) -> TypeError:
+    return TypeError(f"topics must be str or an iterable of str, not {quote(given)}")
 
 
 def check_name(name: str, length: int) -> None:

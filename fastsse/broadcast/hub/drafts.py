@@ -204,7 +204,10 @@ def check_key(key: str) -> None:
 
     Raises:
         InvalidField: the key is empty, or longer than `MAX_KEY` bytes.
+        TypeError: the key is not str.
     """
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"key must be str or None, not {type(key).__name__}")
     if not 0 < len(key) <= MAX_KEY or _size(key) > MAX_KEY:
         raise InvalidField("key", key, f"must be 1 to {MAX_KEY} bytes of UTF-8")
 
@@ -221,8 +224,6 @@ def _check_type(event: str) -> None:
 def _check_data(data: str | Buffer, limit: int) -> None:
     """Refuse data that is over the limit, and data whose line ends alone would make its block so."""
     text = data if isinstance(data, (str, bytes)) else _bytes(data, limit)
-    if text is None:  # not bytes-like: `encode` says so
-        return
     if len(text) > limit:
         size = len(text) if isinstance(text, bytes) or text.isascii() else _size(text)
         raise TooLarge("data", size, limit)
@@ -235,12 +236,13 @@ def _check_data(data: str | Buffer, limit: int) -> None:
         raise _block_too_large(written, limit)
 
 
-def _bytes(data: Buffer, limit: int) -> bytes | None:
-    """Copy a bytes-like object, unless it is over the limit; give None for any other object."""
+def _bytes(data: Buffer, limit: int) -> bytes:
+    """Copy a bytes-like object, unless it is over the limit."""
     try:
         view = memoryview(data)
     except TypeError:
-        return None
+        rule = "data must be str or bytes-like UTF-8 (json.dumps() writes JSON, and an Event has .data)"
+        raise TypeError(f"{rule}, not {type(data).__name__}") from None
     if view.nbytes > limit:
         raise TooLarge("data", view.nbytes, limit)
     return view.tobytes()

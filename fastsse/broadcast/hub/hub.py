@@ -28,7 +28,7 @@ from fastsse.broadcast.hub.revoker import Revoker, TooManyRevoked
 from fastsse.broadcast.hub.run import Run
 from fastsse.broadcast.hub.runs import Job, Paper, Plan, TooManyRuns
 from fastsse.broadcast.hub.subscription import Subscription
-from fastsse.broadcast.hub.terms import Terms
+from fastsse.broadcast.hub.terms import Terms, check_asked
 from fastsse.broadcast.stores import StoreState, Watched
 from fastsse.broadcast.stores.opening import is_shared
 
@@ -184,8 +184,10 @@ class Hub(Revoker):
 
         Raises:
             InvalidField: a topic cannot be followed; nothing was sent.
+            TypeError: an argument has another type.
             HubClosed, RuntimeError: the hub is not started. Also from the coroutine, when there is a `refusal`.
         """
+        check_asked(last_event_id, filter)
         names = self.check_topics(topics, self.settings.topics_per_stream)
         terms = Terms(names, last_event_id, labels, filter, remote)
         if scope is not None and scope.get("method") == "HEAD":
@@ -232,6 +234,7 @@ class Hub(Revoker):
 
         Arguments and errors as `stream`.
         """
+        check_asked(last_event_id, filter)
         names = self.check_topics(topics, self.settings.topics_per_stream)
         terms = Terms(names, last_event_id, filter=filter)
         return Subscription(self._require_started(), terms)
@@ -326,5 +329,6 @@ class Hub(Revoker):
         Raises:
             InvalidField: a topic cannot be followed.
         """
+        check_asked(last_event_id, filter)
         names = self.check_topics(topics, self.settings.topics_per_stream)
         return HubResponse(self, Terms(names, last_event_id, labels, filter))

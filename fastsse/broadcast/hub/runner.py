@@ -30,6 +30,7 @@ from fastsse.broadcast.settings import Settings
 from fastsse.broadcast.stores import Archive, StoreUnusable
 from fastsse.broadcast.stores.opening import finds_topics, open_url
 from fastsse.broadcast.stores.retention import Retention
+from fastsse.errors import quote
 
 if TYPE_CHECKING:
     from fastsse.broadcast.hub.subscriber import Subscriber
@@ -64,6 +65,8 @@ class Runner:
         *,
         step_sends: bool | None = None,
     ) -> None:
+        if settings is not None and not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"settings must be Settings(...) or None, not {quote(settings)}")
         self.settings = knobs = Settings() if settings is None else settings
         self._limits = limits = TopicLimits(knobs)
         self.history = self._new_history()

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from fastsse import Event
+from fastsse.errors import quote
 
-__all__ = ["Filter", "Terms"]
+__all__ = ["Filter", "Terms", "check_asked"]
 
 Filter = Callable[[Event, tuple[str, ...]], bool]
 """A function that returns True when a reader gets an event, by the event and its topics.
@@ -42,3 +43,15 @@ class Terms(NamedTuple):
     subject: str | None = None
     until: float | None = None
     token_id: str | None = None
+
+
+def check_asked(last_event_id: object, filter: object) -> None:
+    """Check what a caller asks for in the place of a request.
+
+    Raises:
+        TypeError: `last_event_id` is not str, or `filter` cannot be called.
+    """
+    if last_event_id is not None and not isinstance(last_event_id, str):
+        raise TypeError(f"last_event_id must be str or None, not {quote(last_event_id)}")
+    if filter is not None and not callable(filter):
+        raise TypeError(f"filter must be a function or None, not {quote(filter)}")
