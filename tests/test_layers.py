@@ -52,6 +52,7 @@ LAYERS: list[set[str]] = [
         "client.messages",
         "client.policy",
         "client._chunks",
+        "client._inflate",
         "client._loops",
     },
     {"client.errors", "client.redirects", "client.delays", "client.transports"},

@@ -1,8 +1,8 @@
 """The transports over httpx, and over httpx2, whose names are the same.
 
-Bytes are taken as they come. Where nothing is compressed, they are taken from below `iter_raw`, which counts and cuts
-them; otherwise through the library's decompressors. The read time-out is ours, because httpx ends a quiet stream after
-5 seconds by default.
+Bytes are taken as they come, from below `iter_raw`, which counts and cuts them. A body in gzip is decompressed here,
+because the library knows the first member of it alone; other codings are the library's. The read time-out is ours,
+because httpx ends a quiet stream after 5 seconds by default.
 
 The module knows httpx; it must not know events.
 """
@@ -10,11 +10,13 @@ The module knows httpx; it must not know events.
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 from fastsse.client._failures import network_error, shut_down
+from fastsse.client._inflate import INFLATED, Inflate
 from fastsse.client.errors import NetworkError
 from fastsse.client.messages import Headers, Request, Response
 from fastsse.client.redirects import OF_CREDENTIALS
@@ -36,6 +38,9 @@ class _Common:
         self.own = client is None
         # InvalidURL: of a redirect, whose address the library reads although it is not to follow it.
         self.failures = (self.library.TransportError, self.library.InvalidURL, OSError)
+        library: Any = import_module(self.name)
+        reading = library.RequestError, library.StreamError
+        self.failures_of_reading = (*reading, OSError, zlib.error)
         # Follows no redirect and reads no body by itself; certificates and proxies are the library's.
         self.client: Any = (
             getattr(self.library, self.kind)(timeout=_CONNECT) if self.own else client
@@ -81,8 +86,12 @@ class _Common:
         )
 
 
-def _is_plain(answer: Any) -> bool:
-    return answer.headers.get("content-encoding", "identity").strip().lower() in ("", "identity")
+def _inflate_for(answer: Any) -> tuple[Inflate | None, bool]:
+    """Return what decompresses a body, if that is done here, and whether its bytes are taken as they come."""
+    coding = answer.headers.get("content-encoding", "").strip().lower()
+    if coding in INFLATED:
+        return Inflate(), True
+    return None, coding in ("", "identity")
 
 
 class HttpxTransport(_Common):
@@ -126,22 +135,20 @@ class HttpxAnswer:
     def __init__(self, transport: HttpxTransport, answer: Any) -> None:
         self.response = transport.head(answer)
         self._answer = answer
-        self._chunks: Iterator[bytes] = (
-            iter(answer.stream) if _is_plain(answer) else answer.iter_bytes()
-        )
+        self._inflate, raw = _inflate_for(answer)
+        self._chunks: Iterator[bytes] = iter(answer.stream) if raw else answer.iter_bytes()
         self._failure = transport.failure
-        self._failures = (
-            transport.library.RequestError,
-            transport.library.StreamError,
-            OSError,
-        )
+        self._failures = transport.failures_of_reading
 
     def read(self) -> bytes:
         """Return the bytes that have come; see `Answer`."""
+        inflate = self._inflate
         try:
+            if inflate is not None and (waiting := inflate.feed(b"")):
+                return waiting
             for chunk in self._chunks:
-                if chunk:
-                    return chunk
+                if out := chunk if inflate is None else inflate.feed(chunk):
+                    return out
         except self._failures as error:
             raise self._failure(error) from error
         return b""
@@ -185,22 +192,20 @@ class AsyncHttpxAnswer:
     def __init__(self, transport: AsyncHttpxTransport, answer: Any) -> None:
         self.response = transport.head(answer)
         self._answer = answer
-        self._chunks: AsyncIterator[bytes] = (
-            aiter(answer.stream) if _is_plain(answer) else answer.aiter_bytes()
-        )
+        self._inflate, raw = _inflate_for(answer)
+        self._chunks: AsyncIterator[bytes] = aiter(answer.stream) if raw else answer.aiter_bytes()
         self._failure = transport.failure
-        self._failures = (
-            transport.library.RequestError,
-            transport.library.StreamError,
-            OSError,
-        )
+        self._failures = transport.failures_of_reading
 
     async def read(self) -> bytes:
         """Return the bytes that have come; see `AsyncAnswer`."""
+        inflate = self._inflate
         try:
+            if inflate is not None and (waiting := inflate.feed(b"")):
+                return waiting
             async for chunk in self._chunks:
-                if chunk:
-                    return chunk
+                if out := chunk if inflate is None else inflate.feed(chunk):
+                    return out
         except self._failures as error:
             raise self._failure(error) from error
         return b""

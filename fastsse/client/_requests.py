@@ -53,6 +53,7 @@ class RequestsTransport:
             )
             if not request.credentials:
                 self._strip(prepared)
+            prepared.register_hook("response", _not_followed)
             settings = session.merge_environment_settings(prepared.url, {}, True, None, None)
             answer = session.send(
                 prepared, timeout=(_CONNECT, idle_timeout), allow_redirects=False, **settings
@@ -84,6 +85,11 @@ class RequestsTransport:
 def _unchanged(prepared: Any) -> Any:
     """Stand for the session's own credentials, and for those in .netrc: add none."""
     return prepared
+
+
+def _not_followed(answer: Any, **_: Any) -> None:
+    """Hide where a redirect leads: the library would read the whole of its body, and the address, for nobody."""
+    answer.headers.pop("location", None)
 
 
 class RequestsAnswer:

@@ -30,13 +30,13 @@ from urllib.request import getproxies, proxy_bypass
 
 from fastsse.client._chunks import Chunks
 from fastsse.client._failures import network_error, shut_down
+from fastsse.client._inflate import INFLATED, Inflate
 from fastsse.client.messages import Headers, Request, Response
 
 __all__ = ["PlainConnection", "SecureConnection", "StdlibAnswer", "StdlibTransport"]
 
 _CHUNK = 65536  # bytes read at once
 _CONNECT = 10.0  # s
-_ANY_HEADER = zlib.MAX_WBITS | 32  # of gzip or zlib
 _MOST_INTERIM = 32  # answers before the one that counts
 _PROBES = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
@@ -123,7 +123,7 @@ class StdlibAnswer:
         read: Callable[[], bytes] = partial(self._answer.read1, _CHUNK)
         if self._answer.chunked:
             read = Chunks(self._answer.fp.read1).read
-        self._read = _Inflate(read).read if coding in ("gzip", "x-gzip", "deflate") else read
+        self._read = _inflated(read) if coding in INFLATED else read
 
     def read(self) -> bytes:
         """Return the bytes that have come, as soon as there are any; b"" at the end.
@@ -207,36 +207,17 @@ class SecureConnection(HTTPSConnection):
     response_class = _Answer
 
 
-class _Inflate:
-    """Decompresses gzip, zlib and raw deflate, a bounded piece at a time."""
+def _inflated(source: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Return what reads a compressed body."""
+    inflate = Inflate()
 
-    def __init__(self, source: Callable[[], bytes]) -> None:
-        self._source = source
-        self._engine = zlib.decompressobj(_ANY_HEADER)
-        self._begun = False
-        self._rest = b""  # came, but is not decompressed yet
-
-    def read(self) -> bytes:
-        while chunk := self._rest or self._source():
-            out = self._expand(chunk)
-            engine = self._engine
-            self._rest = engine.unused_data or engine.unconsumed_tail
-            if engine.eof:  # what follows is the next member of a gzip stream
-                self._engine = zlib.decompressobj(_ANY_HEADER)
-            if out:
-                return out
-        return b""
-
-    def _expand(self, chunk: bytes) -> bytes:
-        try:
-            out = self._engine.decompress(chunk, _CHUNK)
-        except zlib.error:
-            if self._begun:
-                raise
-            self._engine = zlib.decompressobj(-zlib.MAX_WBITS)  # "deflate" without a header
-            out = self._engine.decompress(chunk, _CHUNK)
-        self._begun = True
+    def read() -> bytes:
+        out = inflate.feed(b"")
+        while not out and (chunk := source()):
+            out = inflate.feed(chunk)
         return out
+
+    return read
 
 
 def _send(connection: HTTPConnection, request: Request, target: str, headers: Headers) -> None:

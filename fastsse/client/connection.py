@@ -32,6 +32,7 @@ The module knows every rule of this; it must not know a library, a thread or a t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -59,6 +60,9 @@ from fastsse.client.redirects import OF_BODY, OF_CREDENTIALS, PERMANENT, REDIREC
 __all__ = ["Again", "Connection", "Read", "State", "Stop"]
 
 _EVENT_STREAM = "text/event-stream"
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TYPE = re.compile(f"{_TOKEN}/{_TOKEN}")
+_VALUE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.?)*"?)+', re.DOTALL)  # no comma but within quotes
 
 
 class State(Enum):
@@ -353,9 +357,8 @@ class Connection:
 def _essence(content_type: str) -> str:
     """Return the last valid type of a field, in small letters and without parameters (Fetch, "extract a MIME type")."""
     found = ""
-    for one in content_type.split(","):
+    for one in _VALUE.findall(content_type):
         essence = one.partition(";")[0].strip(" \t\r\n").lower()
-        kind, slash, subtype = essence.partition("/")
-        if kind and slash and subtype and essence != "*/*":
+        if _TYPE.fullmatch(essence) and essence != "*/*":
             found = essence
     return found

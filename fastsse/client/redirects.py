@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
-from fastsse.client.messages import Response, clean_url
+from fastsse.client.messages import Headers, Response, clean_url
 from fastsse.errors import quote
 
 __all__ = ["OF_BODY", "OF_CREDENTIALS", "PERMANENT", "REDIRECTS", "Target"]
@@ -57,15 +57,13 @@ class Target:
         """Follow a redirect.
 
         Raises:
-            ValueError: there is no ``Location``, or its address is none of HTTP.
+            ValueError: there is no ``Location``, there are several, or its address is none of HTTP.
         """
-        location = response.headers.get("location")
-        if location is None:
-            raise ValueError("there is no Location")
-        parts = urlsplit(location.strip())
+        location = _location(response.headers)
+        parts = urlsplit(location)
         if parts.scheme and not parts.netloc:
             raise ValueError(f"{quote(location)}: there is no host")
-        url = clean_url(urljoin(self.url, location.strip()))
+        url = clean_url(urljoin(self.url, location))
         becomes_get = self.method not in ("GET", "HEAD") and (
             response.status == 303 or (response.status in (301, 302) and self.method == "POST")
         )
@@ -76,6 +74,16 @@ class Target:
             body=self.body and not becomes_get,
             credentials=self.credentials and _origin(url) == _origin(self.url),
         )
+
+
+def _location(headers: Headers) -> str:
+    """Return the place that an answer names; the same place may be named twice."""
+    named = {value.strip() for name, value in headers.pairs() if name.lower() == "location"}
+    if len(named) > 1:
+        raise ValueError(f"there are {len(named)} of Location")
+    for location in named:
+        return location
+    raise ValueError("there is no Location")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

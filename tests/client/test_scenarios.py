@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.drivers import WAYS, Driver, each_way
+from support.odd_scenarios import ODD, ODD_OF_TRANSPORTS
 from support.scenarios import OF_TRANSPORTS, SCENARIOS, Scenario, mistakes
 
 import fastsse.client._async
@@ -27,17 +28,20 @@ def short_error_time(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "MAX_ERROR_TIME", 0.1)
 
 
-# In every run each transport plays the scenarios in which transports differ, and two of them play all. The gate for
-# long tests plays all over all; what shares its code with another one is played there alone.
+# In every run each transport plays the scenarios in which transports differ, and two of them play all; one plays all of
+# the odd ones. The gate for long tests plays all over all; what shares its code with another one is played there alone.
 WHOLE = {"stdlib", "asyncio-aiohttp"}
 PARTLY = {"httpx2", "requests", "asyncio-httpx2"}
+ALL = [*SCENARIOS, *ODD]
+DIFFERING = [*OF_TRANSPORTS, *ODD_OF_TRANSPORTS]
 
 
 def plays() -> Iterator[Any]:
     """Pair every scenario with every way."""
-    for scenario in SCENARIOS:
+    for scenario in ALL:
         for way in WAYS:
-            often = way in WHOLE or (way in PARTLY and scenario in OF_TRANSPORTS)
+            whole = way == "stdlib" if scenario in ODD else way in WHOLE
+            often = whole or (way in WHOLE | PARTLY and scenario in DIFFERING)
             marks = () if often else (pytest.mark.long,)
             yield pytest.param(scenario, way, id=f"{scenario.name}-{way}", marks=marks)
 
@@ -54,4 +58,4 @@ def test_a_client_does_as_it_must(
 
 
 def test_there_are_many_scenarios() -> None:
-    assert 120 <= len(SCENARIOS) == len({scenario.name for scenario in SCENARIOS})
+    assert 120 <= len(ALL) == len({scenario.name for scenario in ALL})

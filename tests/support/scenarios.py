@@ -359,7 +359,7 @@ STREAMS = [
         [raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), WELL],
         A,
         check=lambda outcome, _: len(outcome.told) == 2,
-        without=frozenset({"stdlib", "requests"}),
+        without=frozenset({"requests"}),
     ),
     Scenario(
         "an answer that is not HTTP",
@@ -388,7 +388,7 @@ STREAMS = [
 
 # aiohttp reads nothing of a piece that has a fault in it, and none of what follows an answer; so the events of that
 # piece come on the next connection. http.client, below requests, takes every interim answer but 100 for the answer, and
-# a head that is cut off for a whole one. httpx and requests read the address of each redirect themselves.
+# a head that is cut off for a whole one. httpx reads the address of each redirect itself.
 AIOHTTP = frozenset({"aiohttp"})
 REQUESTS = frozenset({"requests"})
 
@@ -563,7 +563,6 @@ CODINGS = [
         [raw(head(200, GZIP), b"data: x\n\n"), WELL],
         A,
         check=lambda outcome, _: len(outcome.told) == 2,
-        without=frozenset({"trio-httpx", "trio-httpx2"}),  # they leave a generator of theirs open
     ),
     Scenario(
         "gzip of 1 MiB in 1 KiB",
@@ -1012,7 +1011,7 @@ REDIRECTS = [
             [to(302, place)],
             errors=[BadRedirect],
             asked=[None],
-            without=frozenset({"httpx", "requests"}),
+            without=frozenset({"httpx"}),
         )
         for place in (
             "ftp://127.0.0.1/",
@@ -1026,7 +1025,7 @@ REDIRECTS = [
         "a redirect to javascript:1",
         [to(302, "javascript:1")],
         errors=[BadRedirect],
-        without=frozenset({"httpx", "httpx2", "requests"}),
+        without=frozenset({"httpx", "httpx2"}),
     ),
     Scenario("a redirect to 204", [to(302, "/b")], asked=[None, None], told=[]),
     Scenario(
