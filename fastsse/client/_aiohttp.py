@@ -8,13 +8,15 @@ The module knows aiohttp; it must not know events.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from copy import copy
 from importlib import import_module
+from io import BytesIO
 from typing import Any
 
 from fastsse.client._failures import network_error
-from fastsse.client.errors import NetworkError
+from fastsse.client.errors import IdleTimeout, NetworkError
 from fastsse.client.messages import Headers, Request, Response
 from fastsse.client.redirects import OF_CREDENTIALS
 
@@ -22,6 +24,8 @@ __all__ = ["AiohttpAnswer", "AiohttpTransport"]
 
 _BUFFER = 1 << 18  # bytes that aiohttp buffers before it stops reading
 _CONNECT = 10.0  # s
+_LARGE = 1 << 20  # bytes of a body, over which aiohttp warns of what is no file
+_LEAST_RATE = 65536  # bytes of a request's body a second that a server must take
 
 
 class AiohttpTransport:
@@ -32,27 +36,42 @@ class AiohttpTransport:
         self._own = session is None
         self._session: Any = session
         self._copies: dict[bool, Any] = {}  # by whether they have the credentials of the session
+        self.wire: Any = None  # the connection that the newest request was sent on
 
     async def open(self, request: Request, idle_timeout: float | None) -> AiohttpAnswer:
         """Send a request and read the head of the answer; see `AsyncTransport`."""
         aiohttp = self.library
-        yarl: Any = import_module("yarl")
+        limit = asyncio.timeout(_time_for(request.body, idle_timeout))
+        self.wire = None
         try:
-            answer = await self._session_for(request).request(
-                request.method,
-                yarl.URL(request.url, encoded=True),
-                headers=list(request.headers.pairs()),
-                data=request.body,
-                allow_redirects=False,
-                raise_for_status=False,
-                read_bufsize=_BUFFER,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=_CONNECT, sock_read=idle_timeout
-                ),
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self.failure(error) from error
+            async with limit:
+                answer = await self._asked(aiohttp, request, idle_timeout)
+        except BaseException as error:
+            # The library would keep the connection until the whole body is taken.
+            if self.wire is not None:
+                self.wire.abort()
+            if limit.expired():
+                raise IdleTimeout("the request's body was not taken in time") from error
+            if isinstance(error, (aiohttp.ClientError, OSError, ValueError)):
+                raise self.failure(error) from error
+            raise
         return AiohttpAnswer(self, answer, request.url)
+
+    async def _asked(self, aiohttp: Any, request: Request, idle_timeout: float | None) -> Any:
+        """Send a request by the library, and return its answer."""
+        yarl: Any = import_module("yarl")
+        return await self._session_for(request).request(
+            request.method,
+            yarl.URL(request.url, encoded=True),
+            headers=list(request.headers.pairs()),
+            data=_sendable(request.body),
+            allow_redirects=False,
+            raise_for_status=False,
+            read_bufsize=_BUFFER,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=_CONNECT, sock_read=idle_timeout
+            ),
+        )
 
     async def close(self) -> None:
         """Close the session, where it is ours."""
@@ -79,6 +98,7 @@ class AiohttpTransport:
         if session is None:
             session = self._copies[request.credentials] = copy(self._session)
             session._retry_connection = False
+            session._request_class = _remembering(session._request_class, self)
             if not request.credentials:
                 headers = self._session.headers.copy()
                 for name in OF_CREDENTIALS:
@@ -86,6 +106,34 @@ class AiohttpTransport:
                 session._default_headers = headers
                 session._default_auth = None
         return session
+
+
+def _remembering(kind: Any, transport: AiohttpTransport) -> Any:
+    """Return a class of requests that tells the transport the connection of each."""
+
+    class Remembering(kind):  # type: ignore[misc]
+        async def send(self, conn: Any) -> Any:
+            transport.wire = conn.transport
+            above: Any = super()
+            return await above.send(conn)
+
+    return Remembering
+
+
+def _sendable(body: Any) -> Any:
+    """Return a body as the library likes it: a large one as a file, of which it writes a piece at a time."""
+    return BytesIO(body) if isinstance(body, bytes) and len(body) > _LARGE else body
+
+
+def _time_for(body: Any, idle_timeout: float | None) -> float | None:
+    """Return the seconds until an answer's head must be there; None for no limit.
+
+    The library's own time-outs do not count while a body is sent, so that a server that takes none of it would be
+    waited for without an end.
+    """
+    if idle_timeout is None or not isinstance(body, bytes):
+        return None
+    return _CONNECT + 2 * idle_timeout + len(body) / _LEAST_RATE
 
 
 class AiohttpAnswer:

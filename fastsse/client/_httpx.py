@@ -59,7 +59,10 @@ class _Common:
                 ],
                 content=request.body,
                 timeout=self.library.Timeout(
-                    connect=limits.connect, read=idle_timeout, write=limits.write, pool=limits.pool
+                    connect=_or(limits.connect, idle_timeout),
+                    read=idle_timeout,
+                    write=_or(limits.write, idle_timeout),
+                    pool=limits.pool,
                 ),
             )
         except self.library.InvalidURL as error:
@@ -84,6 +87,11 @@ class _Common:
         return Response(
             answer.status_code, Headers.received(answer.headers.raw), str(answer.request.url)
         )
+
+
+def _or(limit: float | None, idle_timeout: float | None) -> float | None:
+    """Return the client's own time-out; where it has none, ours, which ends the wait for a server that does nothing."""
+    return idle_timeout if limit is None else limit
 
 
 def _inflate_for(answer: Any) -> tuple[Inflate | None, bool]:
