@@ -176,7 +176,7 @@ class AsyncEventSource(Source):
                 continue
             except TimeoutError:
                 await self._drop(waits)
-                await self._follow(self._connection.expired())
+                await self._follow(self._connection.expired(), waits)
                 return False
             if not chunk:
                 await self._ended(None, waits)
@@ -190,7 +190,7 @@ class AsyncEventSource(Source):
         """Take the end of a connection; the machine says whether there will be another one."""
         await self._drop(waits)
         if not self._closed:
-            await self._follow(self._connection.ended(error))
+            await self._follow(self._connection.ended(error), waits)
 
     async def _connect(self, waits: Guard) -> bool:
         """Wait, and make requests, until a stream is open. Returns False when there will be none."""
@@ -200,7 +200,7 @@ class AsyncEventSource(Source):
                 await waits.sleep(min(left, _LONGEST_WAIT))
             if self._transport is None:
                 self._transport = find_async(self._client)
-            request = await self._dressed(connection.begin())
+            request = await self._dressed(connection.begin(), waits)
             try:
                 answer = await waits.run(
                     connection.time_left(), self._transport.open, request, self._idle_timeout
@@ -209,43 +209,41 @@ class AsyncEventSource(Source):
                 await self._ended(error, waits)
                 continue
             except TimeoutError:
-                await self._follow(connection.expired())
+                await self._follow(connection.expired(), waits)
                 return False
             self._response = answer.response
             self._answer = answer
             step = connection.answered(answer.response)
             if isinstance(step, Read):
-                await self._call(self._on_open, answer.response)
+                if self._on_open is not None:
+                    await waits.run(None, _call, self._on_open, answer.response)
                 return True
             if isinstance(step.why, ResponseError) and answer.response.status not in REDIRECTS:
                 step.why.body = await self._error_body(answer, waits)
             await self._drop(waits)
-            await self._follow(step)
+            await self._follow(step, waits)
         return False
 
-    async def _follow(self, step: Again | Stop) -> None:
+    async def _follow(self, step: Again | Stop, waits: Guard) -> None:
         """Tell the hooks, and raise what ends the stream."""
         self._note(step)
         if step.why is None:
             return
-        await self._call(self._on_error, step.why)
+        if self._on_error is not None:
+            await waits.run(None, _call, self._on_error, step.why)
         if isinstance(step, Stop):
             raise step.why
-        await self._call(self._on_retry, step.delay, step.why)
+        if self._on_retry is not None:
+            await waits.run(None, _call, self._on_retry, step.delay, step.why)
 
-    async def _call(self, hook: Callable[..., Any] | None, *given: Any) -> Any:
-        """Call a hook, async or not."""
-        if hook is None:
-            return None
-        result = hook(*given)
-        return await result if inspect.isawaitable(result) else result
-
-    async def _dressed(self, request: Request) -> Request:
+    async def _dressed(self, request: Request, waits: Guard) -> Request:
         """Return a request with its body made, and with the credentials of the hook."""
         if callable(request.body):
-            request = request.but(body=body_bytes(await self._call(request.body)))
+            made = await waits.run(None, _call, request.body)
+            request = request.but(body=body_bytes(made))
         if self._auth is not None and request.credentials:
-            request = with_credentials(request, await self._call(self._auth, request))
+            given = await waits.run(None, _call, self._auth, request)
+            request = with_credentials(request, given)
         return request
 
     async def _error_body(self, answer: AsyncAnswer, waits: Guard) -> bytes:
@@ -277,3 +275,9 @@ class AsyncEventSource(Source):
         transport, self._transport = self._transport, None
         if transport is not None:
             await (waits or guard()).finish(transport.close)
+
+
+async def _call(hook: Callable[..., Any], *given: Any) -> Any:
+    """Call a hook, async or not."""
+    result = hook(*given)
+    return await result if inspect.isawaitable(result) else result

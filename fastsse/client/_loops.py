@@ -99,7 +99,8 @@ class AsyncioGuard:
             async with asyncio.timeout(limit):
                 return await function(*given)
         except BaseException as error:
-            if self._take_back(task) <= before and self._interrupted:
+            ours = self._cancelled
+            if self._take_back(task) <= before and ours:
                 raise Interrupted from None
             if isinstance(error, Exception) and task.cancelling() > before:
                 raise asyncio.CancelledError from error  # a library has hidden it behind an error of its own
@@ -131,6 +132,8 @@ class AsyncioGuard:
             self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
+        if self._task is asyncio.current_task():
+            return  # a hook that this task awaits has called: it goes on to its end, and the next wait does not begin
         if self._task is not None and not self._cancelled:
             self._cancelled = True
             self._task.cancel()
@@ -150,6 +153,7 @@ class TrioGuard:
         self._trio = trio
         self._token = trio.lowlevel.current_trio_token()
         self._scope: Any = None
+        self._task: Any = None  # while it is in `run`
         self._interrupted = False
 
     async def run(
@@ -161,11 +165,11 @@ class TrioGuard:
         with self._trio.CancelScope() as scope:
             if limit is not None:
                 scope.deadline = self._trio.current_time() + limit
-            self._scope = scope
+            self._scope, self._task = scope, self._trio.lowlevel.current_task()
             try:
                 return await function(*given)
             finally:
-                self._scope = None
+                self._scope = self._task = None
         raise Interrupted if self._interrupted else TimeoutError
 
     async def sleep(self, seconds: float) -> None:
@@ -185,7 +189,8 @@ class TrioGuard:
         except RuntimeError:
             here = False
         if here:
-            self._cancel()
+            if self._trio.lowlevel.current_task() is not self._task:
+                self._cancel()
         else:
             with suppress(self._trio.RunFinishedError):
                 self._token.run_sync_soon(self._cancel)

@@ -239,6 +239,8 @@ class EventSource(Source):
             if self._transport is None:
                 self._transport = find(self._client)
             request = self._dressed(connection.begin())
+            if self._closed:  # by a hook, or meanwhile
+                return False
             try:
                 answer = self._opened(request)
             except NetworkError as error:

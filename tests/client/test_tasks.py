@@ -26,6 +26,7 @@ from fastsse.client import (
 QUIET = [send(head() + b"id: 1\ndata: a\n\n"), silence()]
 MORE = [stream(b"id: 2\ndata: b\n\n")]
 END = [send(answer(204))]
+ERROR = [send(head(404, {"Content-Length": "9"}, "text/plain") + b"why"), silence()]
 SOON = 1.0  # s, within which something must happen that happens at once
 
 
@@ -49,7 +50,9 @@ def source(url: str, client: Any, **options: Any) -> AsyncEventSource:
 
 class TestClosing:
     @pytest.mark.parametrize(
-        "script", [QUIET, [silence()], [send(head())]], ids=["stream", "head", "wait"]
+        "script",
+        [QUIET, [silence()], [send(head())], ERROR],
+        ids=["stream", "head", "wait", "error"],
     )
     async def test_close_by_another_task_ends_the_iteration_at_once(
         self, script: Any, client: Any
@@ -151,6 +154,24 @@ class TestCancelling:
                 with pytest.raises(asyncio.CancelledError):
                     await task
                 await gone(server)
+
+    @pytest.mark.parametrize(
+        "script", [[silence()], [send(head()), silence()], ERROR], ids=["head", "stream", "error"]
+    )
+    async def test_a_step_may_be_cancelled_in_each_state_and_made_again(
+        self, script: Any, client: Any
+    ) -> None:
+        with Misbehaving(script, MORE, END) as server:
+            async with source(server.url, client) as events:
+                task = asyncio.ensure_future(anext(events))
+                while not server.requests:
+                    await asyncio.sleep(0.002)
+                await asyncio.sleep(0.02)
+                task.cancel()
+
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert ["b"] == [event.data async for event in events]
 
     async def test_wait_for_times_out_and_the_stream_goes_on(self, client: Any) -> None:
         with Misbehaving(QUIET, MORE, END) as server:

@@ -21,6 +21,7 @@ from fastsse.client import EventSource, StreamEnded
 QUIET = [send(head() + b"id: 1\ndata: a\n\n"), silence()]
 MORE = [stream(b"id: 2\ndata: b\n\n")]
 END = [send(answer(204))]
+ERROR = [send(head(404, {"Content-Length": "9"}, "text/plain") + b"why"), silence()]
 SOON = 1.0  # s, within which something must happen that happens at once
 
 
@@ -51,7 +52,9 @@ def gone(server: Misbehaving) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [QUIET, [silence()], [send(head())]], ids=["stream", "head", "wait"]
+    "script",
+    [QUIET, [silence()], [send(head())], ERROR],
+    ids=["stream", "head", "wait", "error"],
 )
 def test_close_by_another_thread_ends_the_iteration_at_once(script: Any, client: Any) -> None:
     with Misbehaving(script) as server:
