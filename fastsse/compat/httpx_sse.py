@@ -8,8 +8,8 @@
                 print(sse.event, sse.data, sse.id, sse.retry)
 
 Kept are: the names, signatures and attributes; ``Accept`` and ``Cache-Control`` of the request; a content type that is
-asked for at the first event; an iteration that ends with the response, and raises what the library raises. A client or
-response may be one of httpx, or of httpx2.
+asked for at the first event; an iteration that ends with the response, and raises what the library raises; a client's
+``stream`` method, where a subclass or a test has replaced it. A client or response may be one of httpx, or of httpx2.
 
 Different on purpose:
 
@@ -226,11 +226,30 @@ class _Connecting:
     """A request that is made when a block is entered; the part that the sync and the async class share."""
 
     def __init__(self, client: Any, method: str, url: Any, **kwargs: Any) -> None:
-        headers = _asked(kwargs.pop("headers", None))
+        self._given = kwargs.pop("headers", None)
         self._sending = {name: kwargs.pop(name) for name in _OF_SENDING if name in kwargs}
-        self._asking = {**kwargs, "method": method, "url": url, "headers": headers}
+        self._asking = {**kwargs, "method": method, "url": url}
         self._client = client
         self._response: Any = None
+        self._block: Any = None  # of a client that has a way of its own
+
+    def _request(self) -> Any:
+        return self._client.build_request(**self._asking, headers=_asked(self._given))
+
+    def _own_way(self) -> Any:
+        """Return the block of a client whose ``stream`` is not the library's; None for all others.
+
+        The library's own way holds a generator for each request, which is not needed. A subclass or a test that has
+        replaced the method is asked by it.
+        """
+        stream: Any = self._client.stream
+        function = getattr(stream, "__func__", None)
+        if getattr(function, "__module__", "").partition(".")[0] in ("httpx", "httpx2"):
+            return None
+        asking = {**self._asking, **self._sending}
+        method, url = asking.pop("method"), asking.pop("url")
+        self._block = stream(method, url, headers=_named(self._given), **asking)
+        return self._block
 
 
 class connect_sse(_Connecting):
@@ -245,8 +264,10 @@ class connect_sse(_Connecting):
     """
 
     def __enter__(self) -> EventSource:
-        request = self._client.build_request(**self._asking)
-        self._response = self._client.send(request, stream=True, **self._sending)
+        block = self._own_way()
+        if block is not None:
+            return EventSource(block.__enter__())
+        self._response = self._client.send(self._request(), stream=True, **self._sending)
         return EventSource(self._response)
 
     def __exit__(
@@ -254,8 +275,11 @@ class connect_sse(_Connecting):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
+    ) -> Any:
+        if self._block is not None:
+            return self._block.__exit__(kind, error, trace)
         self._response.close()
+        return None
 
 
 class aconnect_sse(_Connecting):
@@ -267,8 +291,10 @@ class aconnect_sse(_Connecting):
     """
 
     async def __aenter__(self) -> EventSource:
-        request = self._client.build_request(**self._asking)
-        self._response = await self._client.send(request, stream=True, **self._sending)
+        block = self._own_way()
+        if block is not None:
+            return EventSource(await block.__aenter__())
+        self._response = await self._client.send(self._request(), stream=True, **self._sending)
         return EventSource(self._response)
 
     async def __aexit__(
@@ -276,8 +302,19 @@ class aconnect_sse(_Connecting):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
+    ) -> Any:
+        if self._block is not None:
+            return await self._block.__aexit__(kind, error, trace)
         await self._response.aclose()
+        return None
+
+
+def _named(given: Any) -> dict[Any, Any]:
+    """Copy the caller's headers as a mapping, and set those of an event stream in the copy."""
+    copied: dict[Any, Any] = dict(given or ())
+    set_here = {name.lower() for name, _ in _ASKED}
+    kept = {name: value for name, value in copied.items() if _lower(name) not in set_here}
+    return {**kept, **dict(_ASKED)}
 
 
 def _asked(given: Any) -> list[tuple[Any, Any]]:

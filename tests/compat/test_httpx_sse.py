@@ -9,6 +9,7 @@ import inspect
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -320,6 +321,85 @@ class TestRequest:
         with Misbehaving([stream(BODY)]) as server:
             with connect_sse(client, "GET", library.URL(server.url)) as source:
                 assert 2 == len(list(source.iter_sse()))
+
+
+class TestOwnWay:
+    """Clients whose `stream` is not the library's: subclasses, and what tests put in its place."""
+
+    def test_a_subclass_is_asked(self, library: Any) -> None:
+        class Signing(library.Client):  # type: ignore[misc]
+            def stream(self, method: str, url: Any, **given: Any) -> Any:
+                given["headers"]["X-Signed"] = f"{method} {url}"
+                return super().stream(method, url, **given)
+
+        given = {"X-A": "b", "accept": "x/y"}
+        with Misbehaving([stream(BODY)]) as server, Signing(verify=False) as client:
+            with connect_sse(
+                client, "POST", server.url, headers=given, json={"a": 1}, auth=("a", "b")
+            ) as source:
+                assert 2 == len(list(source.iter_sse()))
+            assert source.response.is_closed
+
+        asked = server.requests[0]
+        assert {"X-A": "b", "accept": "x/y"} == given
+        assert f"POST {server.url}" == asked.headers["x-signed"]
+        assert ("b", "text/event-stream") == (asked.headers["x-a"], asked.headers["accept"])
+        assert {"a": 1} == json.loads(asked.body)
+        assert "authorization" in asked.headers
+
+    async def test_a_subclass_is_asked_in_a_task(self, library: Any) -> None:
+        class Signing(library.AsyncClient):  # type: ignore[misc]
+            def stream(self, method: str, url: Any, **given: Any) -> Any:
+                given["headers"]["X-Signed"] = f"{method} {url}"
+                return super().stream(method, url, **given)
+
+        with Misbehaving([stream(BODY)]) as server:
+            async with (
+                Signing(verify=False) as client,
+                aconnect_sse(client, "GET", server.url) as source,
+            ):
+                assert 2 == len([sse async for sse in source.aiter_sse()])
+            assert source.response.is_closed
+
+        assert f"GET {server.url}" == server.requests[0].headers["x-signed"]
+
+    def test_what_stands_in_for_the_method_is_asked(
+        self, library: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[Any, ...]] = []
+        headers = {"Content-Type": "text/event-stream"}
+
+        @contextmanager
+        def stand_in(*given: Any, **named: Any) -> Iterator[Any]:
+            asked.append((*given, named["headers"]))
+            yield library.Response(200, headers=headers, content=BODY)
+            asked.append(("left",))
+
+        monkeypatch.setattr(client, "stream", stand_in)
+        with connect_sse(client, "GET", "http://a.example") as source:
+            assert 2 == len(list(source.iter_sse()))
+
+        wanted = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        assert [("GET", "http://a.example", wanted), ("left",)] == asked
+
+    def test_an_exception_of_the_block_is_told(
+        self, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+
+        @contextmanager
+        def stand_in(*_: Any, **__: Any) -> Iterator[Any]:
+            try:
+                yield None
+            except LookupError as error:
+                told.append(str(error))
+                raise
+
+        monkeypatch.setattr(client, "stream", stand_in)
+        with pytest.raises(LookupError), connect_sse(client, "GET", "http://a.example"):
+            raise LookupError("mine")
+
+        assert ["mine"] == told
 
 
 class TestLeaving:
