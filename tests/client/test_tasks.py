@@ -375,8 +375,9 @@ class TestTrio:
                     await trio.sleep(0.05)
                     events.close()
 
+                first = (await anext(events)).data
                 nursery.start_soon(closing)
-                return [event.data async for event in events]
+                return [first, *[event.data async for event in events]]
 
         with Misbehaving(QUIET) as server:
             assert ["a"] == self.run(whole, server.url)
