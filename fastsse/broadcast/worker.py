@@ -21,14 +21,16 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from multiprocessing import parent_process
-from multiprocessing.synchronize import Semaphore
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastsse.asgi import Message, Receive, Scope, Send
 from fastsse.broadcast import sockets
 from fastsse.broadcast.app import Broadcast
 from fastsse.broadcast.hub.topics import TopicLimits
 from fastsse.broadcast.operators import LOOPBACK, Operators
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Semaphore  # which not every system has
 
 __all__ = ["Security", "Worker", "authority"]
 

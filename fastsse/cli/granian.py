@@ -15,8 +15,7 @@ from functools import partial
 from importlib.util import find_spec
 from math import ceil
 from multiprocessing import parent_process
-from multiprocessing.synchronize import Semaphore
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLProtocols
@@ -32,6 +31,9 @@ from fastsse.cli.address import operator_ports
 from fastsse.cli.signals import MainProcess, thread_workers
 from fastsse.cli.terminal import Failure
 from fastsse.cli.tls import Tls
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Semaphore  # which not every system has
 
 __all__ = ["launch", "load"]
 

@@ -223,7 +223,7 @@ class Run:
                 publisher.start()
             await self._disturb(seconds, kinds)
             await self._until(
-                lambda: self._count() >= events, "so many events", PATIENCE + events / 100
+                lambda: self._count() >= events, "so many events", PATIENCE + events / 20
             )
             faults = await self._finish()
             return self._judge(faults, kinds)
