@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 from support.drivers import Outcome
@@ -43,6 +44,21 @@ __all__ = ["ODD", "ODD_OF_TRANSPORTS"]
 
 BAD_THEN_WELL = ["NetworkError", "StreamEnded"]
 OF_REQUESTS = frozenset({"requests"})
+
+
+def older(name: str, *than: int) -> frozenset[str]:
+    """Name a library whose installed version is older than this: it has a fault that was mended since."""
+    try:
+        major, minor = metadata.version(name).split(".")[:2]
+    except metadata.PackageNotFoundError:
+        return frozenset()
+    return frozenset({name}) if (int(major), int(minor)) < than else frozenset()
+
+
+# Reads the first member of a gzip body alone, and any number of headers.
+OLD_AIOHTTP = older("aiohttp", 3, 14)
+# Fails on a parameter without a value.
+OLD_REQUESTS = older("requests", 2, 32)
 
 
 def leads(status: int, *fields: tuple[str, str], body: bytes = b"", ends: bool = True) -> Script:
@@ -340,7 +356,7 @@ def two_types(first: str, second: str) -> Script:
 
 ODD_TYPES = [
     *[
-        Scenario(f"the odd type {name!r}", typed(name), A)
+        Scenario(f"the odd type {name!r}", typed(name), A, without=OLD_REQUESTS)
         for name in (
             "text/event-stream;",
             "text/event-stream ;;",
@@ -446,7 +462,9 @@ ODD_FRAMING = [
     lost("an answer of HTTP/0.9", b"data: a\n\n"),
     lost("a status that is no number", b"HTTP/1.1 OK 200\r\n\r\n"),
     lost("a header of 200 KiB", OK, b"X-A: " + b"b" * 204800 + b"\r\n\r\ndata: x\n\n"),
-    lost("20,000 headers", OK, b"X-A: bcdefghi\r\n" * 20000, b"\r\ndata: x\n\n"),
+    lost(
+        "20,000 headers", OK, b"X-A: bcdefghi\r\n" * 20000, b"\r\ndata: x\n\n", without=OLD_AIOHTTP
+    ),
     Scenario(
         "a head without a field",
         [raw(b"HTTP/1.1 200 OK\r\n\r\ndata: a\n\n")],
@@ -463,7 +481,10 @@ TWO = b"id: 2\ndata: b\n\n"
 
 ODD_CODINGS = [
     Scenario(
-        "gzip of two members", [raw(head(200, GZIP), gzip.compress(FIRST), gzip.compress(TWO))], AB
+        "gzip of two members",
+        [raw(head(200, GZIP), gzip.compress(FIRST), gzip.compress(TWO))],
+        AB,
+        without=OLD_AIOHTTP,
     ),
     Scenario(
         "gzip of a member for each event, in chunks",
@@ -476,16 +497,19 @@ ODD_CODINGS = [
         ],
         AB,
         [None, "2"],
+        without=OLD_AIOHTTP,
     ),
     Scenario(
         "gzip of members of which one is empty",
         [raw(head(200, GZIP), *(gzip.compress(it) for it in (FIRST, b"", TWO)))],
         AB,
+        without=OLD_AIOHTTP,
     ),
     Scenario(
         "gzip of members cut within an event",
         [raw(head(200, GZIP), gzip.compress(FIRST + TWO[:9]), gzip.compress(TWO[9:]))],
         AB,
+        without=OLD_AIOHTTP,
     ),
     Scenario(
         "gzip cut off in the head of a member",
@@ -568,7 +592,7 @@ ODD_STREAMS = [
         "line ends of CR, of which the last is the last byte for now",
         [[send(head() + b"data: a\r\r"), silence()]],
         A,
-        options={"idle_timeout": 0.05},
+        options={"idle_timeout": 0.25},
         told=["IdleTimeout"],
     ),
     Scenario(
@@ -603,7 +627,7 @@ ODD_STREAMS = [
         [[send(head() + FIRST), silence()], [send(head()), silence()], SECOND],
         AB,
         [None, "1", "1", "2"],
-        options={"idle_timeout": 0.05},
+        options={"idle_timeout": 0.25},
         told=["IdleTimeout", "IdleTimeout", "StreamEnded"],
     ),
 ]
