@@ -86,8 +86,10 @@ T = TypeVar("T")
 
 _DONE = "[DONE]"
 # Only a spelling in double quotes is JSON: the string "DONE" may be a word of a model's.
-_SPELLED = re.compile(r"""('?)(DONE|\[\s*DONE\s*\])\1|"\[\s*DONE\s*\]\"""", re.IGNORECASE)
-_HEARTBEATS = frozenset({"ping", "heartbeat", "keepalive"})  # types, without case, "-" and "_"
+_SPELLED = re.compile(
+    r"""\[DONE\]|('?)(DONE|\[\s*DONE\s*\])\1\Z|"\[\s*DONE\s*\]"\Z""", re.IGNORECASE
+)
+_HEARTBEAT = re.compile("ping|heartbeat|keep[-_]?alive", re.IGNORECASE)  # types of events
 
 
 # Coming in.
@@ -245,14 +247,12 @@ def _ending(done: str | Iterable[str] | None) -> Callable[[str], bool]:
 
 def _is_done(text: str) -> bool:
     """Return True for ``[DONE]`` in the spellings that servers use, or for text that begins with it."""
-    if text[: len(_DONE)].upper() == _DONE:
-        return True
-    return text[:1] != "{" and len(text) <= 32 and _SPELLED.fullmatch(text) is not None
+    return text[:1] != "{" and _SPELLED.match(text) is not None
 
 
 def _is_heartbeat(event: Event, text: str) -> bool:
     """Return True when the event is a heartbeat by its type and its data is not JSON."""
-    if event.event.replace("-", "").replace("_", "").lower() not in _HEARTBEATS:
+    if _HEARTBEAT.fullmatch(event.event) is None:
         return False
     try:
         _json.loads(text)
