@@ -65,10 +65,10 @@ class Rates:
 
     def opens_too_often(self, terms: Terms) -> bool:
         """Count a stream that opens against its address and its subject; return True where there are too many."""
-        address = terms.remote and network_of(str(terms.remote[0]))
+        address = network_of(str(terms.remote[0])) if terms.remote else ""
         if terms.subject is None:
             return bool(address and self._opens.wait(address))
-        names = [_of(terms.subject)] if not address else [_of(terms.subject), address]
+        names = [_of(terms.subject), address] if address else [_of(terms.subject)]
         if any(map(self._opens.look, names)):
             return True
         for name in names:
