@@ -320,7 +320,7 @@ STREAMS = [
     Scenario(
         "silence after the head, until the client leaves",
         [[send(head()), silence()]],
-        options={"idle_timeout": 0.05},
+        options={"idle_timeout": 0.25},
         told=["IdleTimeout"],
     ),
     Scenario(
@@ -328,21 +328,21 @@ STREAMS = [
         [[send(head() + FIRST), silence()], SECOND],
         AB,
         [None, "1", "2"],
-        options={"idle_timeout": 0.05},
+        options={"idle_timeout": 0.25},
         told=["IdleTimeout", "StreamEnded"],
     ),
     Scenario(
         "silence before the head",
         [[silence()], WELL],
         A,
-        options={"idle_timeout": 0.05},
+        options={"idle_timeout": 0.25},
         told=["IdleTimeout", "StreamEnded"],
     ),
     Scenario(
         "comments that keep a stream alive",
         [[send(head()), trickle(b":\n" * 8, 0.02, 2), send(b"data: a\n\n")]],
         A,
-        options={"idle_timeout": 0.1},
+        options={"idle_timeout": 0.5},
         told=["StreamEnded"],
     ),
     Scenario(
@@ -1098,8 +1098,8 @@ LIMITS = [
         [[send(head() + FIRST), silence()]],
         [("1", "a")],
         errors=[OutOfTime],
-        options={"max_time": 0.1},
-        check=lambda outcome, _: outcome.errors[0].limit == 0.1,
+        options={"max_time": 0.4},
+        check=lambda outcome, _: outcome.errors[0].limit == 0.4,
     ),
     Scenario(
         "max_time, and a stream that trickles",
@@ -1112,7 +1112,7 @@ LIMITS = [
         "max_time, and 503 for ever",
         [refused(503)],
         errors=[OutOfTime],
-        options={"max_time": 0.3},
+        options={"max_time": 1.0},
         endless=True,
     ),
     Scenario(
