@@ -55,9 +55,8 @@ class Rounds:
     def _tick(self) -> None:
         now = self._loop.time()
         self._beat(now)
-        for subscriber, size in tuple(self._fanout.sender.blocked.items()):
-            if size:  # not the start of a response, which a middleware holds back, and no reader
-                _judge(subscriber, now)
+        for subscriber in tuple(self._fanout.sender.blocked):
+            _judge(subscriber, now)
         if not self._fanout.sender.blocked:
             self._fanout.sender.cuts.clear()
         self._end_old(now)

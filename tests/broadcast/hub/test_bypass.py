@@ -238,19 +238,6 @@ class _Ends(Between):
             await self.send({**message, "more_body": False} if "body" in message else message)
 
 
-class _Holds(Between):
-    """Holds the start back until `let_go` is set."""
-
-    def __init__(self, app: Any) -> None:
-        super().__init__(app)
-        self.let_go = asyncio.Event()
-
-    async def leave(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            await self.let_go.wait()
-        await self.send(message)
-
-
 class _Swallows(Between):
     """Lets the opening block out never."""
 
@@ -462,28 +449,6 @@ async def test_a_slow_reader_is_cut_off_and_the_middlewares_end_does_not_join_a_
 
         assert {"slow": 1} == dict(hub.stats.ended)
         assert not slow.complete
-
-
-@pytest.mark.parametrize("policy", ["end", "skip", "latest"])
-async def test_a_reader_is_not_slow_while_a_middleware_holds_the_start_back(policy: str) -> None:
-    async with started(lag_seconds=0.05, slow_policy=policy) as hub:
-        held = _Holds(hub.response("a"))
-
-        async def publish() -> list[str]:
-            while not hub.open_streams:
-                await asyncio.sleep(0)
-            ids = [(await hub.publish("a", str(number))).id for number in range(5)]
-            await asyncio.sleep(0.3)  # some looks of the hub
-            held.let_go.set()
-            return ids
-
-        publishing = asyncio.create_task(publish())
-        async with follow(held) as stream:
-            await stream.block()
-            got = await stream.events(5)
-
-    assert await publishing == [event.id for event in got]
-    assert 0 == hub.stats.ended["slow"]
 
 
 async def test_a_stream_that_is_not_yet_known_to_be_direct_ends_at_once_all_the_same() -> None:
