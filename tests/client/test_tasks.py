@@ -48,6 +48,16 @@ def source(url: str, client: Any, **options: Any) -> AsyncEventSource:
     return AsyncEventSource(url, client=client, **{"reconnection_time": 0.002, **options})
 
 
+async def cancel_once_asked(task: asyncio.Future[Any], server: Misbehaving) -> None:
+    """Cancel a step that waits for a server which has its request; the cancellation must come through."""
+    while not server.requests:
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 class TestClosing:
     @pytest.mark.parametrize(
         "script",
@@ -164,13 +174,7 @@ class TestCancelling:
         with Misbehaving(script, MORE, END) as server:
             async with source(server.url, client) as events:
                 task = asyncio.ensure_future(anext(events))
-                while not server.requests:
-                    await asyncio.sleep(0.002)
-                await asyncio.sleep(0.02)
-                task.cancel()
-
-                with pytest.raises(asyncio.CancelledError):
-                    await task
+                await cancel_once_asked(task, server)
                 assert ["b"] == [event.data async for event in events]
 
     async def test_wait_for_times_out_and_the_stream_goes_on(self, client: Any) -> None:
@@ -210,13 +214,7 @@ class TestCancelling:
         with Misbehaving([send(answer(503))]) as server:
             async with source(server.url, client, reconnection_time=60.0) as events:
                 task = asyncio.ensure_future(anext(events))
-                while not server.requests:
-                    await asyncio.sleep(0.002)
-                await asyncio.sleep(0.02)
-                task.cancel()
-
-                with pytest.raises(asyncio.CancelledError):
-                    await task
+                await cancel_once_asked(task, server)
                 assert "waiting" == events.state
 
     async def test_a_task_group_that_fails_takes_the_source_along(self, client: Any) -> None:
